@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Paged KV cache with automatic prefix caching as vLLM V1 keeps it: reference
+// counts, a doubly linked LRU free list in which hashed blocks stay findable
+// until they are popped, and no merging of duplicates. Arrays and indices only;
+// nothing is allocated after construction (the hash map may grow).
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/flat_map.h"
+
+namespace lodestar::sim {
+
+class KvCache {
+ public:
+  static constexpr std::uint32_t kNullBlock = 0;  // never handed out
+
+  // num_blocks >= 2; block 0 is the null block, so num_blocks - 1 are usable.
+  explicit KvCache(std::uint32_t num_blocks);
+
+  std::int64_t usable_blocks() const { return static_cast<std::int64_t>(nodes_.size()) - 1; }
+  std::int64_t free_blocks() const { return free_count_; }
+  double usage() const {
+    return 1.0 - static_cast<double>(free_count_) / static_cast<double>(usable_blocks());
+  }
+  // The oldest block with this identity, or kNullBlock. Does not touch it.
+  std::uint32_t find(std::uint64_t hash) const {
+    const std::uint32_t block = by_hash_.find(hash);
+    return block == FlatMap64::kAbsent ? kNullBlock : block;
+  }
+  std::uint32_t refs(std::uint32_t block) const { return nodes_[block].refs; }
+
+  // One more user of a block that find() returned; takes it off the free list.
+  void touch(std::uint32_t block);
+  // Pops the least recently freed block, forgetting its identity; one user.
+  // free_blocks() >= 1.
+  std::uint32_t allocate();
+  // Gives a used, unhashed block its identity.
+  void set_hash(std::uint32_t block, std::uint64_t hash);
+  // One user less of each, in REVERSE order: the tail of a chain is evicted first.
+  void release(std::span<const std::uint32_t> chain);
+  // Everything free, nothing cached.
+  void reset();
+
+  std::int64_t evictions() const { return evictions_; }
+  std::int64_t hashed_blocks() const { return hashed_; }
+  // Walks everything; aborts on a broken invariant. For tests.
+  void check_invariants() const;
+
+ private:
+  struct Node {
+    std::uint64_t hash = 0;
+    std::uint32_t prev = 0, next = 0;  // free list neighbours; 0 is its head and tail
+    std::uint32_t refs = 0;
+    std::uint32_t next_copy = 0;  // next younger block with the same hash
+    bool hashed = false;
+  };
+  void unlink(std::uint32_t block);
+  void push_back(std::uint32_t block);
+  void forget(std::uint32_t block);
+
+  std::vector<Node> nodes_;  // node 0 is the free list's sentinel
+  FlatMap64 by_hash_;        // hash -> oldest block with it
+  std::int64_t free_count_ = 0, evictions_ = 0, hashed_ = 0;
+};
+
+}  // namespace lodestar::sim
