@@ -8,6 +8,9 @@
 #include "base/math.h"
 
 namespace lodestar {
+namespace {
+__extension__ using Wide = unsigned __int128;
+}
 
 Rng::Rng(std::uint64_t seed) : seed_(seed) {
   std::uint64_t x = seed;
@@ -39,12 +42,12 @@ double Rng::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
 std::uint64_t Rng::below(std::uint64_t n) {
   // Lemire's multiply-and-reject (2019).
-  unsigned __int128 m = static_cast<unsigned __int128>(next()) * n;
+  Wide m = static_cast<Wide>(next()) * n;
   auto low = static_cast<std::uint64_t>(m);
   if (low < n) {
     const std::uint64_t threshold = (0 - n) % n;
     while (low < threshold) {
-      m = static_cast<unsigned __int128>(next()) * n;
+      m = static_cast<Wide>(next()) * n;
       low = static_cast<std::uint64_t>(m);
     }
   }
