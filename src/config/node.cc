@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <sstream>
 
 namespace lodestar::config {
 namespace {
@@ -131,13 +130,17 @@ Result<Node> parse_yaml(const std::string& text, const std::string& origin) {
   }
 }
 
-Result<Node> read_yaml_file(const std::string& path) {
+Result<std::string> read_yaml_text(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf()))
+  std::string text(kMaxYamlBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (in.fail() && !in.eof()))  // a directory opens, but cannot be read
     return fail(ErrorCode::kNotFound,
                 fmt::format("{}: cannot be read; check the path and its permissions", path));
-  return parse_yaml(text.str(), path);
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > kMaxYamlBytes)
+    return bad(path, 0, fmt::format("larger than {} bytes", kMaxYamlBytes));
+  return text;
 }
 
 std::unexpected<Error> fail_at(const Node& node, std::string_view path, std::string_view message) {

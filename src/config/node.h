@@ -37,8 +37,8 @@ inline constexpr int kMaxYamlDepth = 64;
 // One document. Errors: not YAML, more than one document, a key that is not a
 // scalar, a repeated key, over a limit. An empty text is a kNull node.
 Result<Node> parse_yaml(const std::string& text, const std::string& origin);
-// Reads the file first; errors also: cannot be read.
-Result<Node> read_yaml_file(const std::string& path);
+// The text of a file. Errors: cannot be read, larger than kMaxYamlBytes.
+Result<std::string> read_yaml_text(const std::string& path);
 
 // "file:line: path: message" as an error about the node.
 std::unexpected<Error> fail_at(const Node& node, std::string_view path, std::string_view message);

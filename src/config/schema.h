@@ -47,12 +47,12 @@ class SchemaBase;
 
 // A declared field, as documentation sees it.
 struct FieldInfo {
-  std::string name;
-  std::string type;  // "integer", "number", "true or false", "text", "list of ...", "a | b"
-  std::string default_text;  // "" when required or when absence is the default
-  FieldSpec spec;
-  std::vector<std::string> choices;          // of an enumeration
-  std::shared_ptr<const SchemaBase> nested;  // of a mapping or a list of mappings
+  std::string name = {};
+  std::string type = {};  // "integer", "number", "true or false", "text", "list of ...", "a | b"
+  std::string default_text = {};  // "" when required or when absence is the default
+  FieldSpec spec = {};
+  std::vector<std::string> choices = {};               // of an enumeration
+  std::shared_ptr<const SchemaBase> nested = nullptr;  // of a mapping or a list of mappings
   bool is_list = false;
 };
 

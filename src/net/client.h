@@ -70,7 +70,7 @@ class ResponseStream {
   // True when all bytes of the body have been delivered.
   bool done() const;
   // True when read_some() would return without waiting for the network.
-  bool ready() const;
+  bool ready();
   // Reads the rest; kTooLarge beyond the limit.
   Task<Result<std::string>> read_all(std::size_t max_bytes = 64 * 1024 * 1024);
   // Closes the connection now; a pending read returns an error.

@@ -12,8 +12,8 @@ namespace lodestar::net {
 class Runtime {
  public:
   explicit Runtime(int workers = 1);  // at least 1
-  // Stops, joins, then destroys what still waits. Servers and pools may be
-  // destroyed before or after.
+  // Stops, joins, then destroys what still waits. Destroy servers, pools and
+  // notifiers first (declare them after the runtime).
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;

@@ -93,7 +93,8 @@ class Server {
   // Binds and starts to accept (connections are served once the runtime runs).
   static Result<std::unique_ptr<Server>> listen(Runtime& runtime, ServerOptions options,
                                                 Handler handler);
-  // Stops accepting. Connections that are still open end by themselves.
+  // As drain(0). What the handler refers to must live until the runtime has
+  // stopped, or until drained() has returned.
   ~Server();
 
   std::uint16_t port() const;

@@ -149,10 +149,12 @@ class Engine {
 
  private:
   friend class EngineFork;
-  // What the step loop touches, one cache line per two sequences.
+  // What the step loop touches: one cache line per sequence.
   struct Seq {
+    std::uint64_t id = 0;
     std::int64_t computed = 0;  // tokens whose KV is (or will be, when executing) in the cache
     std::int64_t planned = 0;   // prompt + tokens sampled or being sampled
+    std::int64_t known = 0;     // prompt + tokens that came out
     std::int64_t final_len = 0;
     std::int64_t slots = 0;           // token capacity of its block table
     std::int64_t prefill_target = 0;  // computed < this: prefill (or recompute after preemption)
@@ -161,17 +163,17 @@ class Engine {
   struct SeqInfo {
     EngineRequest request;
     std::vector<std::uint32_t> blocks;
-    std::int64_t known = 0;  // prompt + tokens that came out
     std::int64_t hashed_blocks = 0;
     std::int64_t cached_tokens = -1;
     std::int32_t preemptions = 0;
-    bool waiting = false, is_length_stop = false;
-    // Remembered depths in blocks, verified before use; see depth_hint().
-    mutable std::int64_t cached_depth = 0, ahead_depth = -1;
+    bool waiting = false, cut_at_max_len = false;
+    std::int64_t hit_depth = 0;  // blocks found when admission was last tried
+    // What predict_first_token() remembers; hints that are verified before use.
+    mutable std::int64_t fork_depth = 0, fork_shared_ahead = -1;
   };
   struct Plan {
     StepShape shape;
-    std::int64_t number = -1;
+    std::int64_t number = -1;  // -1: no plan
     std::vector<std::uint32_t> sampling;  // sequences that get a token
   };
   struct Arrival {
@@ -188,26 +190,28 @@ class Engine {
   std::uint32_t new_seq(EngineRequest&& request);
   void drop_seq(std::uint32_t seq);
   void start_steps(TimeNs now);
-  void execute(TimeNs now);
+  void execute_queued(TimeNs now);
   void finish_step(TimeNs now, std::vector<TokenEvent>& out);
   void emit(std::uint32_t seq, TimeNs now, std::vector<TokenEvent>& out);
-  void retire(std::int64_t step);
+  void retire_finished();
   void accept_arrivals(TimeNs now);
   void set_gauges();
+  void forget_in_plans(std::uint32_t seq);
+  bool has_work() const { return !running_.empty() || !waiting_.empty() || !arriving_.empty(); }
   DurationNs duration_ns(const StepShape& shape) const;
-  double noise_ms(TimeNs now, double base_ms);
+  DurationNs noisy_duration_ns(TimeNs now, const StepShape& shape);
 
   // engine_schedule.cc
   bool schedule(Plan& plan);
   bool schedule_running(Plan& plan, std::int64_t& budget);
-  void schedule_waiting(Plan& plan, std::int64_t& budget);
   bool admit_head(Plan& plan, std::int64_t& budget);
   void place(Plan& plan, std::uint32_t seq, std::int64_t tokens);
   bool extend(std::uint32_t seq, std::int64_t tokens);
   void cache_full_blocks(std::uint32_t seq);
-  void preempt_last();
+  std::uint32_t preempt_last();
   void release_blocks(std::uint32_t seq);
-  std::int64_t find_hits(const SeqInfo& info);
+  bool surely_blocked(std::uint32_t seq);
+  void find_hits(std::uint32_t seq);
   std::uint64_t block_hash(const SeqInfo& info, std::int64_t index) const;
 
   EngineConfig config_;
@@ -223,13 +227,14 @@ class Engine {
   std::vector<Arrival> arriving_;  // in the front end, sorted by ready time
   FlatMap64 by_id_;
   std::vector<std::uint32_t> hits_;  // scratch of find_hits()
+  std::vector<std::uint32_t> finished_;  // scratch of finish_step()
   Plan executing_, queued_;
   std::int64_t next_step_ = 0;
   std::int64_t unseen_arrivals_ = 0;  // joined waiting_ after the last schedule()
   TimeNs step_start_ = 0, step_end_ = kNever;
   TimeNs wake_ = kNever;  // idle with work: when to start
   TimeNs frozen_until_ = 0, next_stall_ = kNever, last_now_ = 0;
-  double slowdown_ = 1;
+  double time_scale_ = 1;  // slowdown / speed_factor
   EngineStats stats_;
 };
 

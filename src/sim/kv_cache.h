@@ -49,12 +49,12 @@ class KvCache {
   void check_invariants() const;
 
  private:
+  static constexpr std::uint32_t kUnhashed = 0xffffffffu;
   struct Node {
     std::uint64_t hash = 0;
     std::uint32_t prev = 0, next = 0;  // free list neighbours; 0 is its head and tail
     std::uint32_t refs = 0;
-    std::uint32_t next_copy = 0;  // next younger block with the same hash
-    bool hashed = false;
+    std::uint32_t next_copy = kUnhashed;  // next younger block with this hash; 0: the youngest
   };
   void unlink(std::uint32_t block);
   void push_back(std::uint32_t block);

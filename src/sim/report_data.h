@@ -28,12 +28,12 @@ struct ReportSample {
 // A moment worth a vertical line, such as the first published predictor.
 struct ReportMarker {
   double at_s = 0;
-  std::string label;
+  std::string label{};
 };
 
 struct ReportInstance {
-  std::string name;   // as in the result JSON
-  std::string group;  // hardware kind, such as "A30"; may be empty
+  std::string name{};   // as in the result JSON
+  std::string group{};  // hardware kind, such as "A30"; may be empty
 };
 
 // Numbers the samples do not carry. Latency statistics and counts are always
@@ -44,34 +44,34 @@ struct ReportSummary {
   double slo_attainment = kNotMeasured;        // 0..1
   double decision_us_p50 = kNotMeasured;
   double decision_us_p99 = kNotMeasured;
-  std::string decision_hash;                   // empty: none
+  std::string decision_hash{};                   // empty: none
 };
 
 // One policy on one cluster and one workload. Runs with the same cluster and
 // workload are drawn together; several seeds of one policy are pooled.
 struct ReportRun {
-  std::string policy;
-  std::string cluster;
-  std::string workload;
+  std::string policy{};
+  std::string cluster{};
+  std::string workload{};
   std::uint64_t seed = 1;
-  std::vector<ReportInstance> instances;
-  std::vector<ReportSample> samples;
-  std::vector<ReportMarker> markers;
-  ReportSummary summary;
+  std::vector<ReportInstance> instances{};
+  std::vector<ReportSample> samples{};
+  std::vector<ReportMarker> markers{};
+  ReportSummary summary{};
 };
 
 // A line of the "run conditions" list: {"Engines", "4 x A30 + 2 x L20"}.
 struct ReportCondition {
-  std::string name;
-  std::string value;
+  std::string name{};
+  std::string value{};
 };
 
 struct ReportData {
   std::string title = "Lodestar report";
-  std::string subtitle;                    // one sentence; may be empty
-  std::vector<ReportCondition> conditions;
-  std::vector<ReportRun> runs;             // drawn in this order, one colour per policy
-  std::string command;                     // what made this report; may be empty
+  std::string subtitle{};                    // one sentence; may be empty
+  std::vector<ReportCondition> conditions{};
+  std::vector<ReportRun> runs{};             // drawn in this order, one colour per policy
+  std::string command{};                     // what made this report; may be empty
 };
 
 }  // namespace lodestar::sim

@@ -75,7 +75,7 @@ class FormulaStepTime final : public StepTime {
   FormulaStepTime(const GpuParams& gpu, const ServedModelParams& m, const StepOverhead& overhead);
   double linear_ms(double tokens) const;
 
-  double compute_ms_per_token_ = 0, weights_ms_ = 0, weights_pow_ = 0, p_ = 2;
+  double compute_ms_per_token_ = 0, weights_ms_ = 0, p_ = 2;
   double head_ms_ = 0, fixed_ms_ = 0, per_seq_ms_ = 0;
   double decode_ms_per_token_ = 0, decode_mixed_ms_per_token_ = 0, prefill_ms_per_unit_ = 0;
   std::vector<double> linear_table_ms_;  // linear_ms for small token counts

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// `lodestar sim`: policies x seeds on one cluster and one workload.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "app/commands.h"
+#include "sim/cluster_file.h"
+#include "sim/experiment.h"
+#include "sim/html_report.h"
+#include "sim/workload_build.h"
+
+namespace lodestar::app {
+namespace {
+using sim::CellOutcome;
+
+struct SimArgs {
+  std::string cluster, workload, json, html;
+  std::vector<std::string> policies;
+  int seeds = 1;
+  int jobs = 0;
+  std::optional<std::uint64_t> first_seed;
+  std::optional<double> rate_rps, jitter;
+  std::optional<std::int64_t> max_requests;
+  bool quiet = false, list = false;
+};
+
+struct Cell {
+  std::string policy;
+  std::uint64_t seed;
+  CellOutcome outcome;
+};
+
+std::uint64_t wall_ns() {
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+std::string stem(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  const std::string file = slash == std::string::npos ? path : path.substr(slash + 1);
+  return file.substr(0, file.find(".yaml"));
+}
+
+int fail_with(const Error& error) {
+  fmt::print(stderr, "lodestar sim: {}\n", error.message);
+  return 2;
+}
+
+// One line on the terminal, rewritten in place; plain lines when it is a file.
+class Progress {
+ public:
+  Progress(std::size_t cells, bool quiet) : cells_(cells), quiet_(quiet), tty_(isatty(2) != 0) {}
+  void tick(const std::string& policy, std::uint64_t seed, std::uint64_t done, TimeNs now) {
+    if (!quiet_ && tty_)
+      fmt::print(stderr, "\r[{}/{}] {} seed {}: {} requests, {:.0f} s simulated   ", finished_.load(), cells_,
+                 policy, seed, done, to_s(now));
+  }
+  void cell_done(const sim::CellResult& r) {
+    const std::size_t n = ++finished_;
+    if (quiet_) return;
+    fmt::print(stderr, "{}[{}/{}] {} seed {}: {:.2f} s wall, {:.0f} requests/s{}\n", tty_ ? "\r\x1b[K" : "", n,
+               cells_, r.policy, r.seed, r.wall_s, static_cast<double>(r.requests) / r.wall_s,
+               r.unfinished ? fmt::format(", {} UNFINISHED", r.unfinished) : "");
+  }
+
+ private:
+  std::size_t cells_;
+  bool quiet_, tty_;
+  std::atomic<std::size_t> finished_{0};
+};
+
+sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& cluster, const SimArgs& args) {
+  sim::ReportData data;
+  data.title = "Lodestar simulation";
+  data.subtitle = fmt::format("{} on {}", stem(args.workload), stem(args.cluster));
+  data.conditions = {{"Cluster", args.cluster}, {"Workload", args.workload},
+                     {"Scrape period", fmt::format("{} ms", to_ms(cluster.router.scrape_period))},
+                     {"Seeds", fmt::format("{}", args.seeds)}};
+  data.command = fmt::format("lodestar sim --cluster {} --workload {} --policy {} --seeds {}", args.cluster,
+                             args.workload, fmt::join(args.policies, ","), args.seeds);
+  for (const Cell& cell : cells) {
+    sim::ReportRun run = sim::to_report_run(cell.outcome);
+    run.cluster = stem(args.cluster);
+    run.workload = stem(args.workload);
+    data.runs.push_back(std::move(run));
+  }
+  return data;
+}
+
+int run_sim(SimArgs args) {
+  if (args.list) {
+    for (std::string_view name : sim::policy_names()) fmt::print("{}\n", name);
+    return 0;
+  }
+  if (args.cluster.empty() || args.workload.empty() || args.policies.empty()) {
+    fmt::print(stderr, "lodestar sim: --cluster, --workload and --policy are required (see --help)\n");
+    return 2;
+  }
+  for (const std::string& policy : args.policies)
+    if (auto ok = sim::check_policy(policy); !ok) return fail_with(ok.error());
+  auto cluster = sim::load_cluster(args.cluster);
+  if (!cluster) return fail_with(cluster.error());
+  if (args.jitter)
+    for (sim::ClusterEngine& e : cluster->engines) e.config.jitter.sigma = *args.jitter;
+  auto spec = sim::load_workload(args.workload);
+  if (!spec) return fail_with(spec.error());
+  if (args.rate_rps) spec->arrivals.rate_rps = *args.rate_rps;
+  if (args.max_requests) spec->max_requests = *args.max_requests;
+  const std::uint64_t first_seed = args.first_seed.value_or(spec->seed);
+  auto source = sim::WorkloadSource::open(*spec);
+  if (!source) return fail_with(source.error());
+
+  std::vector<Cell> cells;
+  std::map<std::uint64_t, std::shared_ptr<const sim::WorkloadPlan>> plans;
+  for (int s = 0; s < args.seeds; ++s) {
+    const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(s);
+    auto plan = source->draw(seed);
+    if (!plan) return fail_with(plan.error());
+    plans[seed] = *plan;
+    for (const std::string& policy : args.policies) cells.push_back({policy, seed, {}});
+  }
+  const auto shared_cluster = std::make_shared<const sim::Cluster>(std::move(*cluster));
+  Progress progress(cells.size(), args.quiet);
+  std::atomic<std::size_t> next{0};
+  std::mutex error_mutex;
+  std::optional<Error> error;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < cells.size(); i = next++) {
+      Cell& cell = cells[i];
+      sim::CellSpec one{shared_cluster, plans.at(cell.seed), cell.policy, cell.seed, wall_ns, {}};
+      one.progress = [&](std::uint64_t done, TimeNs now) { progress.tick(cell.policy, cell.seed, done, now); };
+      auto outcome = sim::run_cell(one);
+      if (!outcome) {
+        const std::lock_guard lock(error_mutex);
+        error = outcome.error();
+        return;
+      }
+      cell.outcome = std::move(*outcome);
+      cell.outcome.result.cluster = args.cluster;
+      cell.outcome.result.workload = args.workload;
+      progress.cell_done(cell.outcome.result);
+    }
+  };
+  const int jobs = args.jobs > 0 ? args.jobs : static_cast<int>(std::thread::hardware_concurrency());
+  std::vector<std::thread> threads;
+  for (int j = 1; j < std::min<int>(jobs, static_cast<int>(cells.size())); ++j) threads.emplace_back(work);
+  work();
+  for (std::thread& t : threads) t.join();
+  if (error) return fail_with(*error);
+
+  std::vector<sim::CellResult> results;
+  std::uint64_t unfinished = 0;
+  for (const Cell& cell : cells) {
+    results.push_back(cell.outcome.result);
+    unfinished += cell.outcome.result.unfinished;
+  }
+  if (!args.quiet) fmt::print("{}", sim::to_table(results));
+  if (args.json == "-") {
+    fmt::print("{}", sim::to_json(results));
+  } else if (!args.json.empty()) {
+    if (auto ok = sim::write_text_file(args.json, sim::to_json(results)); !ok) return fail_with(ok.error());
+  }
+  if (!args.html.empty()) {
+    const auto data = report_data(cells, *shared_cluster, args);
+    if (auto ok = sim::write_html_report(data, args.html); !ok) return fail_with(ok.error());
+  }
+  if (unfinished > 0) {
+    fmt::print(stderr, "lodestar sim: {} requests never finished: held by the policy, or no engine was left\n",
+               unfinished);
+    return 1;
+  }
+  return 0;
+}
+}  // namespace
+
+void add_sim_command(CLI::App& app, int& exit_code) {
+  auto args = std::make_shared<SimArgs>();
+  CLI::App* cmd = app.add_subcommand("sim", "Simulate policies on a cluster and a workload");
+  cmd->add_option("--cluster", args->cluster, "Cluster file (YAML)");
+  cmd->add_option("--workload", args->workload, "Workload file (YAML)");
+  cmd->add_option("--policy", args->policies, "Policy name, or several separated by commas")->delimiter(',');
+  cmd->add_option("--seeds", args->seeds, "Number of seeds to run per policy")->check(CLI::Range(1, 1000))->capture_default_str();
+  cmd->add_option("--seed", args->first_seed, "First seed (default: the workload file's)");
+  cmd->add_option("--rate", args->rate_rps, "Override arrivals.rate_rps")->check(CLI::PositiveNumber);
+  cmd->add_option("--max-requests", args->max_requests, "Override max_requests")->check(CLI::PositiveNumber);
+  cmd->add_option("--jitter", args->jitter, "Override jitter.sigma of every engine")->check(CLI::Range(0.0, 1.0));
+  cmd->add_option("--jobs", args->jobs, "Cells run at once (default: all cores)");
+  cmd->add_option("--json", args->json, "Write the result JSON here (- for standard output)");
+  cmd->add_option("--html", args->html, "Write a report with plots here");
+  cmd->add_flag("--quiet", args->quiet, "No progress, no table");
+  cmd->add_flag("--list-policies", args->list, "Print every policy name and exit");
+  cmd->callback([args, &exit_code] { exit_code = run_sim(*args); });
+}
+
+}  // namespace lodestar::app

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/world.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace lodestar::sim {
+namespace {
+// Engine ids: record, attempt and stage in one number, so that a late answer of
+// an earlier attempt is told from the present one.
+std::uint64_t engine_id(std::uint32_t index, std::uint32_t epoch, std::uint32_t stage) {
+  return (std::uint64_t{index} << 16) | ((epoch & 0xfffu) << 4) | (stage & 0xfu);
+}
+std::uint32_t index_of(std::uint64_t id) { return static_cast<std::uint32_t>(id >> 16); }
+std::uint32_t epoch_of(std::uint64_t id) { return static_cast<std::uint32_t>(id >> 4) & 0xfffu; }
+std::uint32_t stage_of(std::uint64_t id) { return static_cast<std::uint32_t>(id) & 0xfu; }
+}  // namespace
+
+World::World(WorldConfig config, Workload workload)
+    : config_(std::move(config)), workload_(std::move(workload)), rng_(config_.seed) {}
+
+Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload workload, PolicyFactory factory) {
+  std::unique_ptr<World> world(new World(std::move(config), std::move(workload)));
+  World& w = *world;
+  auto probe = factory(w.config_.router.policy);
+  if (!probe) return std::unexpected(probe.error());
+  const bool every_token = (*probe)->needs().progress;
+  for (WorldEngine& e : w.config_.engines) e.config.emit_every_token = every_token;
+  w.config_.router.seed = w.config_.seed;
+  w.config_.router.prefix_block_tokens = w.config_.router_block_tokens;
+  w.config_.router.fallbacks = 0;  // this driver comes back to the router itself
+  auto router = Router::create(w.config_.router, std::move(factory));
+  if (!router) return std::unexpected(router.error());
+  w.router_ = std::move(*router);
+  w.engines_.resize(w.config_.engines.size());
+  for (std::uint32_t e = 0; e < w.engines_.size(); ++e) {
+    WorldEngine& spec = w.config_.engines[e];
+    spec.info.id = InstanceId{e};
+    w.engines_[e].scrape_rng = w.rng_.fork("scrape", e);
+    if (auto made = w.make_engine(e); !made) return std::unexpected(made.error());
+    const bool joins = std::any_of(spec.faults.begin(), spec.faults.end(),
+                                   [](const EngineFault& f) { return f.kind == EngineFault::Kind::kJoin; });
+    w.engines_[e].present = !joins;
+    if (!joins) w.bring_up(e);
+  }
+  w.schedule_faults();
+  return world;
+}
+
+Result<void> World::make_engine(std::uint32_t e) {
+  EngineState& state = engines_[e];
+  const WorldEngine& spec = config_.engines[e];
+  Rng rng = rng_.fork("engine", (std::uint64_t{e} << 32) | state.life);
+  auto made = Engine::create(spec.config, spec.step_time, rng);
+  if (!made) return std::unexpected(made.error());
+  state.engine = std::make_unique<Engine>(std::move(*made));
+  return {};
+}
+
+const Engine* World::engine(InstanceId id) const {
+  if (id.value >= engines_.size() || !engines_[id.value].present) return nullptr;
+  return engines_[id.value].engine.get();
+}
+
+// ---- the event loop ----------------------------------------------------------
+
+void World::push(TimeNs at, Kind kind, std::uint32_t a, std::uint64_t b) {
+  // Recurring items keep the clock going but cannot, alone, finish a request.
+  if (kind != Kind::kScrape && kind != Kind::kGauges && kind != Kind::kProgress) ++waiting_items_;
+  heap_.push_back({at, next_order_++, kind, a, b});
+  std::push_heap(heap_.begin(), heap_.end(), std::greater<>{});
+}
+
+TimeNs World::earliest_engine(std::size_t& which) const {
+  TimeNs best = kNever;
+  for (std::size_t e = 0; e < engines_.size(); ++e) {
+    if (engines_[e].next < best) {
+      best = engines_[e].next;
+      which = e;
+    }
+  }
+  return best;
+}
+
+void World::run() {
+  for (std::uint32_t e = 0; e < engines_.size(); ++e) push(config_.scrape_period, Kind::kScrape, e);
+  std::uint64_t turns = 0;
+  for (;;) {
+    const TimeNs arrival = workload_.next_arrival();
+    std::size_t which = 0;
+    const TimeNs engine_at = earliest_engine(which);
+    if (arrival == kNever && open_ == 0) break;
+    if (arrival == kNever && engine_at == kNever && waiting_items_ == 0) break;  // stuck: unfinished
+    const TimeNs item_at = heap_.empty() ? kNever : heap_.front().at;
+    const TimeNs next = std::min({arrival, engine_at, item_at});
+    LODESTAR_CHECK(next != kNever && next >= now_);
+    now_ = next;
+    if (engine_at == next) {
+      advance_engine(which);
+    } else if (item_at == next) {
+      std::pop_heap(heap_.begin(), heap_.end(), std::greater<>{});
+      const Item item = heap_.back();
+      heap_.pop_back();
+      if (item.kind != Kind::kScrape && item.kind != Kind::kGauges && item.kind != Kind::kProgress)
+        --waiting_items_;
+      handle_item(item);
+    } else {
+      arrive();
+    }
+    if (config_.progress && (++turns & 0xffff) == 0) config_.progress(records_.size() - open_, now_);
+  }
+}
+
+void World::handle_item(const Item& item) {
+  switch (item.kind) {
+    case Kind::kFault: begin_fault(item.a, config_.engines[item.a].faults[item.b]); break;
+    case Kind::kFaultEnd: end_fault(item.a, config_.engines[item.a].faults[item.b]); break;
+    case Kind::kSubmit: submit(item.a, static_cast<std::uint32_t>(item.b)); break;
+    case Kind::kReport: {
+      const Report r = reports_[item.a];
+      free_reports_.push_back(item.a);
+      report(r);
+      break;
+    }
+    case Kind::kScrape: scrape(item.a); break;
+    case Kind::kGauges: deliver_gauges(item.a, item.b); break;
+    case Kind::kProgress: send_progress(); break;
+    case Kind::kTimer: tell_router(Timer{}); break;
+    case Kind::kPublish: {
+      const auto [policy, job] = trainings_[item.a];
+      trainings_[item.a].second.reset();
+      if (first_predictor_at_ == kNever) first_predictor_at_ = now_;
+      tell_router(PredictorPublished{policy, job->run()});
+      break;
+    }
+  }
+}
+
+// ---- client side ---------------------------------------------------------------
+
+EngineRequest World::engine_request(std::uint32_t index, std::int64_t output_tokens) const {
+  const Live& live = live_[index];
+  EngineRequest r;
+  r.prompt_tokens = live.request.prompt_tokens;
+  r.output_tokens = output_tokens;
+  r.output_seed = hash_combine(config_.seed, live.request.index);
+  block_hashes(live.request.content, live.truth.output, config_.router_block_tokens, r.block_hashes);
+  return r;
+}
+
+void World::set_pending(std::uint32_t index) {
+  pending_ = engine_request(index, live_[index].truth.output_tokens);
+  pending_index_ = index;
+}
+
+void World::arrive() {
+  const SimRequest request = workload_.take();
+  const auto index = static_cast<std::uint32_t>(records_.size());
+  RequestRecord& record = records_.emplace_back();
+  record.index = request.index;
+  record.arrival = now_;
+  record.prompt_tokens = request.prompt_tokens;
+  record.counted = request.counted;
+  record.slo_ttft_ms = request.slo.ttft_ms;
+  record.slo_tpot_ms = request.slo.tpot_ms;
+  Live& live = live_.emplace_back();
+  live.request = request;
+  live.truth = workload_.truth(request.index);
+  live.active = true;
+  ++open_;
+  set_pending(index);
+  RequestArrived event;
+  event.request = RequestId{index + std::uint64_t{1}};
+  RequestInfo& info = event.info;
+  info.served_model = config_.served_model;
+  info.prompt_tokens = static_cast<double>(request.prompt_tokens);
+  info.block_tokens = config_.router_block_tokens;
+  const auto blocks = static_cast<std::ptrdiff_t>(request.prompt_tokens / config_.router_block_tokens);
+  info.block_hashes.assign(pending_.block_hashes.begin(), pending_.block_hashes.begin() + blocks);
+  if (request.session != 0) info.session_key = std::to_string(request.session);
+  info.slo = request.slo;
+  const std::uint64_t before = config_.wall_ns ? config_.wall_ns() : 0;
+  const Effects effects = router_->handle(now_, event);
+  if (config_.wall_ns && request.counted)
+    decision_us_.push_back(static_cast<double>(config_.wall_ns() - before) * 1e-3);
+  apply(effects);
+}
+
+void World::finish(std::uint32_t index, bool failed) {
+  Live& live = live_[index];
+  if (!live.active) return;
+  live.active = false;
+  live.streaming = false;
+  records_[index].failed = failed;
+  if (!failed) last_end_ = std::max(last_end_, now_);
+  --open_;
+  workload_.on_complete(live.request.index, now_);
+}
+
+// ---- router side ---------------------------------------------------------------
+
+void World::tell_router(const Event& event) { apply(router_->handle(now_, event)); }
+
+void World::apply(const Effects& effects) {
+  for (const Effect& effect : effects) {
+    if (const auto* d = std::get_if<Dispatch>(&effect)) {
+      dispatch(*d);
+    } else if (const auto* r = std::get_if<Reject>(&effect)) {
+      finish(static_cast<std::uint32_t>(r->request.value - 1), /*failed=*/true);
+    } else if (const auto* w = std::get_if<WakeAt>(&effect)) {
+      push(std::max(w->at, now_), Kind::kTimer);
+    } else if (const auto* t = std::get_if<Train>(&effect)) {
+      trainings_.emplace_back(t->policy, t->job);
+      push(now_ + t->job->simulated_duration(), Kind::kPublish, static_cast<std::uint32_t>(trainings_.size() - 1));
+    } else if (const auto* c = std::get_if<Cancel>(&effect)) {
+      const auto index = static_cast<std::uint32_t>(c->request.value - 1);
+      const Live& live = live_[index];
+      for (std::uint32_t s = 0; s < live.placements.size(); ++s) {
+        if (live.placements[s].lease != c->lease) continue;
+        const std::uint32_t e = live.placements[s].instance.value;
+        if (engines_[e].present && engines_[e].engine->abort(now_, engine_id(index, live.epoch, s))) refresh(e);
+      }
+    }
+  }
+}
+
+void World::dispatch(const Dispatch& d) {
+  const auto index = static_cast<std::uint32_t>(d.request.value - 1);
+  Live& live = live_[index];
+  live.placements = d.placements;
+  live.stage = 0;
+  ++live.epoch;
+  live.reported_tokens = live.seen_tokens = 0;
+  records_[index].attempts = d.attempt + 1;
+  records_[index].fallback = d.fallback;
+  fallback_decisions_ += d.fallback;
+  send_stage(index);
+}
+
+void World::send_stage(std::uint32_t index) {
+  if (config_.network_delay == 0) {
+    submit(index, live_[index].epoch);
+  } else {
+    push(now_ + config_.network_delay, Kind::kSubmit, index, live_[index].epoch);
+  }
+}
+
+void World::submit(std::uint32_t index, std::uint32_t epoch) {
+  Live& live = live_[index];
+  if (!live.active || live.epoch != epoch) return;
+  const Placement& p = live.placements[live.stage];
+  const std::uint32_t e = p.instance.value;
+  EngineState& state = engines_[e];
+  if (!state.present || state.incarnation != p.incarnation) {
+    attempt_failed(index, ErrorCode::kConnection);
+    return;
+  }
+  const std::int64_t wanted = p.role == Role::kPrefill ? 1 : live.truth.output_tokens;
+  const bool prepared = std::exchange(pending_index_, kNoInstance) == index;
+  EngineRequest request = prepared ? std::move(pending_) : engine_request(index, wanted);
+  request.output_tokens = wanted;
+  request.id = engine_id(index, epoch, live.stage);
+  const std::int64_t block = state.engine->config().block_tokens;
+  if (block != config_.router_block_tokens)
+    block_hashes(live.request.content, live.truth.output, static_cast<int>(block), request.block_hashes);
+  records_[index].instance = e;
+  if (auto ok = state.engine->submit(now_, std::move(request)); !ok) {
+    // The engine answers 400: the client's request, not the instance, is at fault.
+    finish(index, /*failed=*/true);
+    tell_router(Aborted{RequestId{index + std::uint64_t{1}}});
+    return;
+  }
+  refresh(e);
+}
+
+void World::attempt_failed(std::uint32_t index, ErrorCode why) {
+  Live& live = live_[index];
+  if (!live.active) return;
+  const LeaseId lease = live.placements[live.stage].lease;
+  if (live.streaming) {  // bytes have reached the client: no second try
+    finish(index, /*failed=*/true);
+    tell_router(LeaseFailed{lease, why});
+  } else {
+    set_pending(index);
+    tell_router(AttemptFailed{RequestId{index + std::uint64_t{1}}, lease, why});
+  }
+}
+
+// ---- engine side ---------------------------------------------------------------
+
+void World::refresh(std::size_t e) {
+  engines_[e].next = engines_[e].present ? engines_[e].engine->next_event() : kNever;
+}
+
+void World::advance_engine(std::size_t e) {
+  token_events_.clear();
+  engines_[e].engine->advance(now_, token_events_);
+  refresh(e);
+  for (const TokenEvent& event : token_events_) {
+    const Report r{index_of(event.id), epoch_of(event.id), stage_of(event.id), event};
+    if (config_.network_delay == 0) {
+      report(r);
+      continue;
+    }
+    std::uint32_t slot;
+    if (free_reports_.empty()) {
+      slot = static_cast<std::uint32_t>(reports_.size());
+      reports_.push_back(r);
+    } else {
+      slot = free_reports_.back();
+      free_reports_.pop_back();
+      reports_[slot] = r;
+    }
+    push(now_ + config_.network_delay, Kind::kReport, slot);
+  }
+}
+
+void World::report(const Report& r) {
+  Live& live = live_[r.index];
+  if (!live.active || (live.epoch & 0xfffu) != r.epoch || live.stage != r.stage) return;
+  const Placement placement = live.placements[live.stage];
+  const bool prefill_only = placement.role == Role::kPrefill;
+  RequestRecord& record = records_[r.index];
+  live.seen_tokens = r.event.total_tokens;
+  if (r.event.first) {
+    if (!prefill_only) {
+      record.first_token = now_;
+      record.cached_tokens = r.event.cached_tokens;
+      live.streaming = true;
+    }
+    live.reported_tokens = 1;
+    tell_router(FirstToken{placement.lease});
+    if (router_->needs_progress() && !r.event.finished) {
+      streaming_.push_back(r.index);
+      if (!std::exchange(progress_running_, true)) push(now_ + config_.progress_period, Kind::kProgress);
+    }
+  }
+  if (!r.event.finished) return;
+  Ended end{placement.lease, r.event.total_tokens, {}, now_};
+  end.usage.prompt_tokens = live.request.prompt_tokens;
+  end.usage.cached_tokens = r.event.cached_tokens;
+  end.usage.completion_tokens = r.event.total_tokens;
+  if (!prefill_only) {
+    record.last_token = now_;
+    record.output_tokens = r.event.total_tokens;
+    finish(r.index, /*failed=*/false);
+  }
+  tell_router(end);
+  if (prefill_only) {
+    ++live_[r.index].stage;
+    live_[r.index].seen_tokens = live_[r.index].reported_tokens = 0;
+    send_stage(r.index);
+  }
+}
+
+void World::send_progress() {
+  TokenProgress batch;
+  std::size_t kept = 0;
+  for (std::uint32_t index : streaming_) {
+    Live& live = live_[index];
+    if (!live.active) continue;
+    streaming_[kept++] = index;
+    if (live.seen_tokens <= live.reported_tokens) continue;
+    batch.items.push_back({live.placements[live.stage].lease, live.seen_tokens - live.reported_tokens});
+    live.reported_tokens = live.seen_tokens;
+  }
+  streaming_.resize(kept);
+  progress_running_ = kept > 0;
+  if (progress_running_) push(now_ + config_.progress_period, Kind::kProgress);
+  if (!batch.items.empty()) tell_router(batch);
+}
+
+void World::scrape(std::uint32_t e) {
+  EngineState& state = engines_[e];
+  push(now_ + config_.scrape_period, Kind::kScrape, e);
+  const bool lost = config_.scrape_loss > 0 && state.scrape_rng.uniform() < config_.scrape_loss;
+  if (!state.present || lost) return;
+  const EngineStats& s = state.engine->stats();
+  LoadSnapshot load;
+  load.running = static_cast<double>(s.running);
+  load.waiting = static_cast<double>(s.waiting);
+  load.kv_usage = s.kv_usage;
+  load.prefix_queries_tokens = static_cast<double>(s.prefix_queries);
+  load.prefix_hits_tokens = static_cast<double>(s.prefix_hits);
+  load.preemptions = static_cast<double>(s.preemptions);
+  load.taken_at = now_;
+  state.in_flight_gauges.push_back(load);
+  if (config_.scrape_delay == 0) {
+    deliver_gauges(e, state.life);
+  } else {
+    push(now_ + config_.scrape_delay, Kind::kGauges, e, state.life);
+  }
+}
+
+void World::deliver_gauges(std::uint32_t e, std::uint64_t life) {
+  EngineState& state = engines_[e];
+  if (state.life != life || state.in_flight_gauges.empty()) return;
+  const LoadSnapshot load = state.in_flight_gauges.front();
+  state.in_flight_gauges.erase(state.in_flight_gauges.begin());
+  tell_router(Scraped{InstanceId{e}, state.incarnation, load});
+}
+
+CellResult World::result() const {
+  CellResult cell;
+  cell.seed = config_.seed;
+  const double total_s = to_s(std::max<TimeNs>(last_end_, 1));
+  for (std::size_t e = 0; e < engines_.size(); ++e) {
+    const EngineState& state = engines_[e];
+    const DurationNs busy = state.busy_before + state.engine->stats().busy;
+    cell.instances.push_back({config_.engines[e].info.name, 0, to_s(busy) / total_s});
+    cell.preemptions += static_cast<std::uint64_t>(state.preemptions_before + state.engine->stats().preemptions);
+  }
+  summarise_records(records_, cell);
+  cell.unfinished = open_;
+  cell.decision_us = summarise(decision_us_);
+  cell.decision_hash = router_->decision_hash();
+  cell.state_hash = router_->state_hash();
+  cell.simulated_s = to_s(now_);
+  cell.fallback_decisions = fallback_decisions_;
+  cell.retried = router_->counters().retried;
+  if (first_predictor_at_ != kNever) cell.first_predictor_s = to_s(first_predictor_at_);
+  return cell;
+}
+
+}  // namespace lodestar::sim

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated world: a workload, engines, a network and a metrics scraper
+// around one real Router. The world turns what happens into router events and
+// router effects into what happens, as the live proxy does. Single-threaded,
+// deterministic: same inputs, same bits.
+//
+// What the router sees: arrivals without the true output length, first tokens
+// and ends after the network delay, gauges at their scrape with period, delay
+// and loss. TTFT and E2E are the client's, from the arrival at the router on.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "routing/router.h"
+#include "sim/engine.h"
+#include "sim/result.h"
+#include "sim/workload.h"
+
+namespace lodestar::sim {
+
+struct EngineFault {
+  // slow: steps take `factor` times as long. freeze: nothing moves. crash: what is
+  // in flight fails, the cache is lost; the engine is back at `until` (at once if
+  // 0). join: absent before `at`. leave: takes no new request from `at` on,
+  // finishes what it has, and is back, cold, at `until` (never if 0).
+  enum class Kind { kSlow, kFreeze, kCrash, kJoin, kLeave } kind = Kind::kSlow;
+  TimeNs at = 0;
+  TimeNs until = 0;
+  double factor = 1;
+};
+
+struct WorldEngine {
+  InstanceInfo info;  // what the router is told; id = position in the list
+  EngineConfig config;
+  std::shared_ptr<const StepTime> step_time;
+  std::vector<EngineFault> faults;
+};
+
+struct WorldConfig {
+  std::vector<WorldEngine> engines;
+  DurationNs scrape_period = 100 * kMillisecond;
+  DurationNs scrape_delay = 0;
+  double scrape_loss = 0;         // probability per scrape
+  DurationNs network_delay = 0;   // one way, router <-> engine
+  DurationNs progress_period = 20 * kMillisecond;
+  RouterConfig router;            // policy, seed, ...
+  std::string served_model = "default";
+  int router_block_tokens = 16;   // granularity of the router's prefix hashes
+  std::uint64_t seed = 1;
+  std::function<std::uint64_t()> wall_ns;  // for decision times; empty: not measured
+  std::function<void(std::uint64_t done, TimeNs now)> progress;  // now and then; may be empty
+};
+
+class World {
+ public:
+  // The factory may be one that knows the engines (see oracle.h): it is called
+  // with this world's engines alive.
+  static Result<std::unique_ptr<World>> create(WorldConfig config, Workload workload,
+                                               PolicyFactory factory);
+  // Runs until nothing is left to happen. Once.
+  void run();
+
+  const std::vector<RequestRecord>& records() const { return records_; }
+  CellResult result() const;  // without policy, cluster and workload names
+  const Router& router() const { return *router_; }
+  Router& router() { return *router_; }
+  std::uint64_t unfinished() const { return open_; }
+
+  // For simulator-only policies. instance id -> engine; null if it is absent.
+  const Engine* engine(InstanceId id) const;
+  // The request that the router is deciding now, as its engine would get it.
+  const EngineRequest& pending_request() const { return pending_; }
+  DurationNs network_delay() const { return config_.network_delay; }
+
+ private:
+  enum class Kind : std::uint8_t {
+    kFault, kFaultEnd, kSubmit, kReport, kScrape, kGauges, kProgress, kTimer, kPublish
+  };
+  struct Item {
+    TimeNs at;
+    std::uint64_t order;  // first come, first served at equal times
+    Kind kind;
+    std::uint32_t a = 0;
+    std::uint64_t b = 0;
+    bool operator>(const Item& o) const { return at != o.at ? at > o.at : order > o.order; }
+  };
+  struct EngineState {
+    std::unique_ptr<Engine> engine;
+    bool present = true, draining = false;
+    Incarnation incarnation = 1;
+    TimeNs next = kNever;
+    DurationNs busy_before = 0;  // of earlier lives
+    std::int64_t preemptions_before = 0;
+    std::uint64_t life = 0;
+    Rng scrape_rng{0};
+    std::vector<LoadSnapshot> in_flight_gauges;  // scraped, not yet delivered
+  };
+  // One request on its way; index = RequestRecord index.
+  struct Live {
+    SimRequest request;
+    RequestTruth truth;
+    std::vector<Placement> placements;
+    std::uint32_t stage = 0;      // which placement runs now
+    std::uint32_t epoch = 0;      // bumped per attempt: late messages are recognised
+    std::int64_t reported_tokens = 0, seen_tokens = 0;
+    bool active = false, streaming = false;
+  };
+  struct Report {  // from an engine to the router
+    std::uint32_t index, epoch, stage;
+    TokenEvent event;
+  };
+
+  World(WorldConfig config, Workload workload);
+  void push(TimeNs at, Kind kind, std::uint32_t a = 0, std::uint64_t b = 0);
+  TimeNs earliest_engine(std::size_t& which) const;
+  void handle_item(const Item& item);
+  void arrive();
+  void tell_router(const Event& event);
+  void apply(const Effects& effects);
+  void dispatch(const Dispatch& d);
+  void send_stage(std::uint32_t index);
+  void submit(std::uint32_t index, std::uint32_t epoch);
+  void attempt_failed(std::uint32_t index, ErrorCode why);
+  void advance_engine(std::size_t e);
+  void refresh(std::size_t e);
+  void report(const Report& r);
+  void finish(std::uint32_t index, bool failed);
+  void set_pending(std::uint32_t index);
+  void scrape(std::uint32_t e);
+  void deliver_gauges(std::uint32_t e, std::uint64_t life);
+  void send_progress();
+  EngineRequest engine_request(std::uint32_t index, std::int64_t output_tokens) const;
+
+  // world_faults.cc
+  void schedule_faults();
+  void begin_fault(std::uint32_t e, const EngineFault& fault);
+  void end_fault(std::uint32_t e, const EngineFault& fault);
+  void crash_engine(std::uint32_t e);
+  void bring_up(std::uint32_t e);
+  void take_down(std::uint32_t e);
+  Result<void> make_engine(std::uint32_t e);
+
+  WorldConfig config_;
+  Workload workload_;
+  std::unique_ptr<Router> router_;
+  Rng rng_;
+  std::vector<EngineState> engines_;
+  std::vector<Item> heap_;
+  std::uint64_t next_order_ = 0;
+  std::uint64_t waiting_items_ = 0;  // items that can still finish a request
+  TimeNs now_ = 0;
+  std::vector<RequestRecord> records_;
+  std::vector<Live> live_;           // parallel to records_
+  std::vector<std::uint32_t> record_of_;  // plan index -> record
+  std::vector<Report> reports_;      // in the network
+  std::vector<std::uint32_t> free_reports_;
+  std::vector<std::pair<PolicyId, std::shared_ptr<const TrainJob>>> trainings_;
+  std::vector<double> decision_us_;
+  std::vector<TokenEvent> token_events_;
+  std::vector<std::uint32_t> streaming_;  // records with unreported progress
+  EngineRequest pending_;            // prepared at the arrival, moved into the engine
+  std::uint32_t pending_index_ = kNoInstance;
+  std::uint64_t open_ = 0;           // arrived and not finished
+  std::uint64_t fallback_decisions_ = 0;
+  TimeNs first_predictor_at_ = kNever;
+  TimeNs last_end_ = 0;
+  bool progress_running_ = false;
+};
+
+}  // namespace lodestar::sim
