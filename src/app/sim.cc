@@ -15,7 +15,7 @@
 #include "sim/cluster_file.h"
 #include "sim/experiment.h"
 #include "sim/html_report.h"
-#include "sim/workload_build.h"
+#include "sim/workload_plan.h"
 
 namespace lodestar::app {
 namespace {
@@ -81,7 +81,7 @@ sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& 
   data.title = "Lodestar simulation";
   data.subtitle = fmt::format("{} on {}", stem(args.workload), stem(args.cluster));
   data.conditions = {{"Cluster", args.cluster}, {"Workload", args.workload},
-                     {"Scrape period", fmt::format("{} ms", to_ms(cluster.router.scrape_period))},
+                     {"Scrape period", fmt::format("{} ms", to_ms(cluster.scrape_period))},
                      {"Seeds", fmt::format("{}", args.seeds)}};
   data.command = fmt::format("lodestar sim --cluster {} --workload {} --policy {} --seeds {}", args.cluster,
                              args.workload, fmt::join(args.policies, ","), args.seeds);
@@ -108,20 +108,20 @@ int run_sim(SimArgs args) {
   auto cluster = sim::load_cluster(args.cluster);
   if (!cluster) return fail_with(cluster.error());
   if (args.jitter)
-    for (sim::ClusterEngine& e : cluster->engines) e.config.jitter.sigma = *args.jitter;
+    for (sim::WorldEngine& e : cluster->engines) e.config.jitter.sigma = *args.jitter;
   auto spec = sim::load_workload(args.workload);
   if (!spec) return fail_with(spec.error());
   if (args.rate_rps) spec->arrivals.rate_rps = *args.rate_rps;
   if (args.max_requests) spec->max_requests = *args.max_requests;
   const std::uint64_t first_seed = args.first_seed.value_or(spec->seed);
-  auto source = sim::WorkloadSource::open(*spec);
-  if (!source) return fail_with(source.error());
+  auto trace = sim::load_trace_of(*spec);
+  if (!trace) return fail_with(trace.error());
 
   std::vector<Cell> cells;
   std::map<std::uint64_t, std::shared_ptr<const sim::WorkloadPlan>> plans;
   for (int s = 0; s < args.seeds; ++s) {
     const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(s);
-    auto plan = source->draw(seed);
+    auto plan = sim::make_plan(*spec, trace->get(), seed);
     if (!plan) return fail_with(plan.error());
     plans[seed] = *plan;
     for (const std::string& policy : args.policies) cells.push_back({policy, seed, {}});

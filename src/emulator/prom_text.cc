@@ -22,7 +22,7 @@ std::string escape_label(std::string_view value) {
   return out;
 }
 
-void append_label(std::string& out, const std::string& name, const std::string& value) {
+void append_label(std::string& out, std::string_view name, std::string_view value) {
   if (!out.empty()) out += ',';
   out += name;
   out += "=\"";
@@ -32,9 +32,10 @@ void append_label(std::string& out, const std::string& name, const std::string& 
 
 }  // namespace
 
-LabelText::LabelText(std::vector<std::pair<std::string, std::string>> labels) {
-  std::sort(labels.begin(), labels.end());
-  for (const auto& [name, value] : labels)
+LabelText::LabelText(std::initializer_list<std::pair<std::string_view, std::string_view>> labels) {
+  std::vector<std::pair<std::string_view, std::string_view>> sorted(labels);
+  std::sort(sorted.begin(), sorted.end());
+  for (const auto& [name, value] : sorted)
     append_label(name < "le" ? before_le : after_le, name, value);
 }
 

@@ -17,8 +17,8 @@ struct LabelText {
   std::string before_le, after_le;  // without braces, joined by commas
 
   LabelText() = default;
-  // Any order; sorted here. Values are escaped.
-  explicit LabelText(std::vector<std::pair<std::string, std::string>> labels);
+  // Any order; sorted here. Values are escaped. Call with braces: LabelText{{"a", "b"}}.
+  LabelText(std::initializer_list<std::pair<std::string_view, std::string_view>> labels);
 };
 
 class Histogram {

@@ -80,7 +80,10 @@ std::vector<std::uint32_t> select_coreset(std::span<const float> activations,
         best_value = value;
       }
     }
-    LODESTAR_CHECK(best < rows);
+    if (best == rows) {  // every value is NaN: rows that the old predictor could not score
+      best = 0;
+      while (distance[best] == kTaken) ++best;
+    }
     next = best;
   }
 }

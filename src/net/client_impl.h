@@ -48,9 +48,9 @@ struct ResponseStream::Impl {
   ~Impl();
 
   Task<Result<std::string_view>> read_some();
-  // Turns bytes at hand into payload: true if `piece` has some or the end is
-  // reached; an error message if the framing is wrong.
-  bool pump(const char*& error);
+  // Turns bytes at hand into payload: true if read_some() need not wait, because
+  // `piece` has some, the end is reached, or the framing is wrong (`broken`).
+  bool pump();
 
   std::shared_ptr<ClientPool::Core> core;
   std::shared_ptr<Wire> wire;
@@ -62,7 +62,8 @@ struct ResponseStream::Impl {
   std::size_t used = 0;        // bytes of the buffer that the delivered view covers
   std::uint64_t left = 0;      // of a sized body
   bool ended = false;          // the framing says that the body is complete
-  bool failed = false;
+  bool failed = false;         // nothing more can be read
+  const char* broken = nullptr;  // what is wrong with the framing
   bool reused = false;
   TimeNs sent = 0, head_at = 0;
   DurationNs read_timeout = 0;

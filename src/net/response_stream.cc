@@ -32,8 +32,8 @@ ResponseStream::Impl::~Impl() {
   }
 }
 
-bool ResponseStream::Impl::pump(const char*& error) {
-  if (!piece.empty() || ended || failed) return true;
+bool ResponseStream::Impl::pump() {
+  if (!piece.empty() || ended || failed || broken) return true;
   ReadBuffer& in = wire->in();
   in.consume(used);
   used = 0;
@@ -43,8 +43,8 @@ bool ResponseStream::Impl::pump(const char*& error) {
     piece = {in.data() + decoded.begin, decoded.size};
     used = decoded.consumed;
     ended = decoded.done;
-    if (decoded.bad) error = decoder.error();
-    return decoded.bad || ended || !piece.empty();
+    if (decoded.bad) broken = decoder.error();
+    return broken || ended || !piece.empty();
   }
   const std::size_t take = framing.kind == BodyKind::kLength
                                ? static_cast<std::size_t>(std::min<std::uint64_t>(left, in.size()))
@@ -60,15 +60,18 @@ bool ResponseStream::Impl::pump(const char*& error) {
 
 Task<Result<std::string_view>> ResponseStream::Impl::read_some() {
   for (;;) {
-    const char* error = nullptr;
-    const bool have = pump(error);
-    if (failed || error) {
+    const bool have = pump();
+    // What was whole before the framing broke is still delivered.
+    if (have && !piece.empty()) co_return std::exchange(piece, std::string_view());
+    if (broken) {
       failed = true;
       wire->close();
-      co_return upstream_error(*core->url, ErrorCode::kProtocol,
-                               error ? error : "read after an error", Retry::kNo);
+      co_return upstream_error(*core->url, ErrorCode::kProtocol, broken, Retry::kNo);
     }
-    if (have) co_return std::exchange(piece, std::string_view());
+    if (failed) {
+      co_return upstream_error(*core->url, ErrorCode::kConnection, "the response was closed", Retry::kNo);
+    }
+    if (have) co_return std::string_view();
     const Io io = co_await wire->fill(std::min(deadline, now_ns() + read_timeout));
     if (io == Io::kOk) continue;
     if (io == Io::kEof && framing.kind == BodyKind::kUntilClose) {
@@ -98,16 +101,7 @@ ResponseHead& ResponseStream::head() { return impl_->head; }
 Task<Result<std::string_view>> ResponseStream::read_some() { return impl_->read_some(); }
 bool ResponseStream::done() const { return impl_->ended && impl_->piece.empty(); }
 
-bool ResponseStream::ready() {
-  const char* error = nullptr;
-  const bool have = impl_->pump(error);
-  if (error) {
-    // Told by the next read_some(); the decoder stays in its failed state.
-    impl_->piece = {};
-    return true;
-  }
-  return have;
-}
+bool ResponseStream::ready() { return impl_->pump(); }
 
 Task<Result<std::string>> ResponseStream::read_all(std::size_t max_bytes) {
   std::string body;

@@ -119,11 +119,22 @@ std::span<const CatalogRow> catalog() {
       random_row(),
       round_robin_row(),
       least_request_row(),
+      power_of_two_row(),
+      least_prefill_tokens_row(),
+      least_kv_cache_row(),
+      consistent_hash_row(),
+      session_affinity_row(),
       prefix_cache_row(),
       prefix_cache_16_2_row(),
-      prefix_cache_speeds_row(),
+      prefix_hit_threshold_row(),
+      cache_aware_row(),
       lmetric_row(),
+      dynamo_kv_row(),
+      llm_d_row(),
+      preble_row(),
+      mooncake_row(),
       lmetric_speeds_row(),
+      prefix_cache_speeds_row(),
   };
   return rows;
 }

@@ -85,6 +85,23 @@ void draw_markers(Svg& svg, const Comparison& comparison, const Scale& x, const 
   }
 }
 
+// Lines over time cross all the time: with many policies only those that matter
+// keep their colour, the best by mean and all that have a marker.
+std::vector<bool> emphasised(const Comparison& comparison) {
+  constexpr std::size_t kAll = 8, kBest = 5;
+  std::vector<bool> shown(comparison.policies.size(), comparison.policies.size() <= kAll);
+  std::vector<std::size_t> order(shown.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::erase_if(order, [&](std::size_t i) { return comparison.policies[i].ttft.count == 0; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return comparison.policies[a].ttft.mean < comparison.policies[b].ttft.mean;
+  });
+  for (std::size_t rank = 0; rank < order.size(); ++rank)
+    if (rank < kBest || !comparison.policies[order[rank]].markers.empty())
+      shown[order[rank]] = true;
+  return shown;
+}
+
 void draw_windows(Svg& svg, const Comparison& comparison, const Panel& panel, const Scale& x,
                   const std::vector<Windows>& all, std::vector<double> Windows::* which) {
   double low = kEver, high = 0;
@@ -101,7 +118,12 @@ void draw_windows(Svg& svg, const Comparison& comparison, const Panel& panel, co
   svg.text(kLeft, panel.top - 8, "panel", panel.title);
   svg.axis_y(y, kLeft, kRight, "ms", 5);
   std::vector<EndLabel> labels;
-  for (std::size_t i = 0; i < all.size(); ++i) {
+  const std::vector<bool> shown = emphasised(comparison);
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  // What is emphasised is drawn last, on top.
+  std::stable_partition(order.begin(), order.end(), [&](std::size_t i) { return !shown[i]; });
+  for (std::size_t i : order) {
     std::vector<std::pair<double, double>> points;
     const std::vector<double>& values = all[i].*which;
     double last = kNotMeasured;
@@ -112,8 +134,8 @@ void draw_windows(Svg& svg, const Comparison& comparison, const Panel& panel, co
       if (known) last = y(values[w]);
     }
     if (!std::isfinite(last)) continue;
-    svg.path(points, series_class(i), comparison.policies[i].policy);
-    labels.push_back({last, i, comparison.policies[i].policy});
+    svg.path(points, shown[i] ? series_class(i) : "ln mute", comparison.policies[i].policy);
+    if (shown[i]) labels.push_back({last, i, comparison.policies[i].policy});
   }
   end_labels(svg, std::move(labels), panel.top, panel.bottom);
 }
@@ -175,9 +197,9 @@ std::string plot_ttft_over_time(const Comparison& comparison) {
   // About 50 requests a window: below that a P99 is just the largest value.
   const std::size_t count = std::clamp<std::size_t>(most / 50, 8, 72);
   const double head = 30 + 15 * static_cast<double>(std::min<std::size_t>(markers, 6));
-  const double height = std::max(170.0, 17 * static_cast<double>(comparison.policies.size()));
-  const Panel upper{head, head + height, "mean TTFT per window"};
-  const Panel lower{upper.bottom + 40, upper.bottom + 40 + height, "P99 TTFT per window"};
+  constexpr double kHeight = 190;
+  const Panel upper{head, head + kHeight, "mean TTFT per window"};
+  const Panel lower{upper.bottom + 40, upper.bottom + 40 + kHeight, "P99 TTFT per window"};
   Svg svg(kWidth, lower.bottom + 44, "Time to first token over the run by policy");
   const Scale x(0, comparison.end_s, kLeft, kRight, false);
   std::vector<Windows> all;
@@ -189,6 +211,10 @@ std::string plot_ttft_over_time(const Comparison& comparison) {
   draw_windows(svg, comparison, upper, x, all, &Windows::mean);
   draw_windows(svg, comparison, lower, x, all, &Windows::p99);
   svg.text((kLeft + kRight) / 2, lower.bottom + 36, "axis mid", "arrival time");
+  const auto shown = emphasised(comparison);
+  const auto muted = std::count(shown.begin(), shown.end(), false);
+  if (muted)
+    svg.text(kLeft, lower.bottom + 36, "note", fmt::format("Grey: the other {} policies.", muted));
   return std::move(svg).finish();
 }
 

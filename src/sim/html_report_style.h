@@ -9,13 +9,13 @@ namespace lodestar::sim::report {
 
 inline constexpr std::string_view kStyle = R"css(
 :root{color-scheme:light dark;--bg:#fff;--fg:#1c2126;--soft:#5b6670;--line:#e3e7eb;--mid:#b7c0c8;
---card:#f6f8fa;--hi:#e7f3ec;--s0:#0067a5;--s1:#c75000;--s2:#00835f;--s3:#b24a8a;--s4:#a87400;--s5:#3a93c9;
---s6:#5d5d5d;--g0:#5f7a93;--g1:#a9784f;--g2:#6f8a4f;--g3:#8a6a93;--g4:#4f8a8a;--g5:#93705f;
---g6:#777;--in:#fff}
-@media (prefers-color-scheme:dark){:root{--bg:#14181c;--fg:#e7ebee;--soft:#9ba7b1;--line:#2a3138;
---mid:#4b5660;--card:#1b2126;--hi:#17332a;--s0:#5aa9e6;--s1:#f0803c;--s2:#2fc197;--s3:#e08cc0;--s4:#e5b13a;
---s5:#8fd0f5;--s6:#b4bcc3;--g0:#8fabc4;--g1:#d0a47c;--g2:#a3bd84;--g3:#bb9ac4;--g4:#82bdbd;
---g5:#c4a08f;--g6:#aaa;--in:#10151a}}
+--card:#f6f8fa;--hi:#e7f3ec;
+--s0:#0067a5;--s1:#c75000;--s2:#00835f;--s3:#b24a8a;--s4:#a87400;--s5:#3a93c9;--s6:#5d5d5d;
+--g0:#5f7a93;--g1:#a9784f;--g2:#6f8a4f;--g3:#8a6a93;--g4:#4f8a8a;--g5:#93705f;--g6:#777;--in:#fff}
+@media (prefers-color-scheme:dark){:root{--bg:#14181c;--fg:#e7ebee;--soft:#9ba7b1;--line:#2a3138;--mid:#4b5660;
+--card:#1b2126;--hi:#17332a;
+--s0:#5aa9e6;--s1:#f0803c;--s2:#2fc197;--s3:#e08cc0;--s4:#e5b13a;--s5:#8fd0f5;--s6:#b4bcc3;
+--g0:#8fabc4;--g1:#d0a47c;--g2:#a3bd84;--g3:#bb9ac4;--g4:#82bdbd;--g5:#c4a08f;--g6:#aaa;--in:#10151a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
@@ -59,6 +59,7 @@ text{font-family:inherit;font-size:12px;fill:var(--fg)}
 .leader{stroke:var(--mid);stroke-width:.8}
 .ln{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .marker{stroke-width:1.4;stroke-dasharray:5 4;opacity:.9}
+.mute{stroke:var(--line);stroke-width:1.3}
 .d1{stroke-dasharray:7 5}
 .d2{stroke-dasharray:1 5}
 .odd{opacity:.78}

@@ -112,6 +112,17 @@ TEST(HtmlReport, MarksTheBestPolicyOnly) {
   EXPECT_THAT(page, HasSubstr("Lowest mean TTFT: <b>lodestar-paper</b>"));
 }
 
+TEST(HtmlReport, ManyPoliciesKeepTheOverTimePlotReadable) {
+  ReportData data;
+  for (int i = 0; i < 12; ++i)
+    data.runs.push_back(make_run("policy-" + std::to_string(i), 1, 1 + i, 1, 0));
+  data.runs[11].markers = {{50, "slowest, but marked"}};
+  const std::string page = render_html_report(data);
+  expect_well_formed(page);
+  EXPECT_EQ(count(page, "class=\"ln mute\""), 2u * 6);  // 12 less 5 best less 1 marked
+  EXPECT_THAT(page, HasSubstr("Grey: the other 6 policies."));
+}
+
 TEST(HtmlReport, EqualPoliciesGetNoStar) {
   ReportData data;
   data.runs = {make_run("a", 1, 1, 1, 0), make_run("b", 1, 1, 1, 0)};

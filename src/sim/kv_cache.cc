@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/kv_cache.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace lodestar::sim {
 
 KvCache::KvCache(std::uint32_t num_blocks) : nodes_(num_blocks) {
   LODESTAR_CHECK(num_blocks >= 2);
+  std::size_t buckets = 2;
+  while (buckets < num_blocks) {
+    buckets *= 2;
+    --shift_;
+  }
+  buckets_.resize(buckets);
   reset();
 }
 
 void KvCache::reset() {
-  by_hash_.clear();
+  std::fill(buckets_.begin(), buckets_.end(), kNullBlock);
   hashed_ = 0;
   const auto n = static_cast<std::uint32_t>(nodes_.size());
   for (std::uint32_t i = 0; i < n; ++i)
@@ -38,19 +46,21 @@ void KvCache::push_back(std::uint32_t block) {
 // Takes the block's identity away; the next copy, if any, is found from now on.
 void KvCache::forget(std::uint32_t block) {
   Node& node = nodes_[block];
-  if (node.next_copy == kUnhashed) return;
-  const std::uint32_t oldest = by_hash_.find(node.hash);
-  LODESTAR_CHECK(oldest != FlatMap64::kAbsent);
-  if (oldest != block) {
-    std::uint32_t before = oldest;
-    while (nodes_[before].next_copy != block) before = nodes_[before].next_copy;
-    nodes_[before].next_copy = node.next_copy;
-  } else if (node.next_copy != 0) {
-    by_hash_.put(node.hash, node.next_copy);
+  std::uint32_t& first = buckets_[bucket_of(node.hash)];
+  const std::uint32_t next = node.chain_next;
+  if (first == block) {
+    first = next;
   } else {
-    by_hash_.erase(node.hash);
+    nodes_[node.chain_prev].chain_next = next;
   }
-  node.next_copy = kUnhashed;
+  // Who pointed back at it: its successor, or the first when it was the last.
+  if (next != 0) {
+    nodes_[next].chain_prev = node.chain_prev;
+  } else if (first != kNullBlock) {
+    nodes_[first].chain_prev = node.chain_prev;
+  }
+  node.chain_next = 0;
+  node.chain_prev = kUnhashed;
   --hashed_;
 }
 
@@ -63,7 +73,7 @@ std::uint32_t KvCache::allocate() {
   const std::uint32_t block = nodes_[0].next;
   LODESTAR_CHECK(block != 0);
   unlink(block);
-  if (nodes_[block].next_copy != kUnhashed) {
+  if (nodes_[block].chain_prev != kUnhashed) {
     forget(block);
     ++evictions_;
   }
@@ -73,18 +83,17 @@ std::uint32_t KvCache::allocate() {
 
 void KvCache::set_hash(std::uint32_t block, std::uint64_t hash) {
   Node& node = nodes_[block];
-  LODESTAR_CHECK(block != kNullBlock && node.refs > 0 && node.next_copy == kUnhashed);
+  LODESTAR_CHECK(block != kNullBlock && node.refs > 0 && node.chain_prev == kUnhashed);
   node.hash = hash;
-  node.next_copy = 0;
   ++hashed_;
-  const std::uint32_t oldest = by_hash_.find(hash);
-  if (oldest == FlatMap64::kAbsent) {
-    by_hash_.put(hash, block);
+  std::uint32_t& first = buckets_[bucket_of(hash)];
+  if (first == kNullBlock) {
+    first = node.chain_prev = block;
     return;
   }
-  std::uint32_t youngest = oldest;
-  while (nodes_[youngest].next_copy != 0) youngest = nodes_[youngest].next_copy;
-  nodes_[youngest].next_copy = block;
+  node.chain_prev = nodes_[first].chain_prev;
+  nodes_[node.chain_prev].chain_next = block;
+  nodes_[first].chain_prev = block;
 }
 
 void KvCache::release(std::span<const std::uint32_t> chain) {
@@ -100,18 +109,16 @@ void KvCache::check_invariants() const {
     LODESTAR_CHECK(nodes_[b].prev == before && nodes_[b].refs == 0);
     LODESTAR_CHECK(++listed <= usable_blocks());
   }
-  for (std::uint32_t b = 1; b < nodes_.size(); ++b) {
-    unused += nodes_[b].refs == 0;
-    if (nodes_[b].next_copy == kUnhashed) continue;
-    ++hashed;
-    std::uint32_t copy = find(nodes_[b].hash);
-    while (copy != b) {
-      LODESTAR_CHECK(copy != kNullBlock && nodes_[copy].hash == nodes_[b].hash);
-      copy = nodes_[copy].next_copy;
+  for (std::uint32_t b = 1; b < nodes_.size(); ++b) unused += nodes_[b].refs == 0;
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    std::uint32_t last = kNullBlock;
+    for (std::uint32_t b = buckets_[i]; b != kNullBlock; last = b, b = nodes_[b].chain_next) {
+      LODESTAR_CHECK(bucket_of(nodes_[b].hash) == i && ++hashed <= usable_blocks());
+      LODESTAR_CHECK(last == kNullBlock || nodes_[b].chain_prev == last);
     }
+    LODESTAR_CHECK(last == kNullBlock || nodes_[buckets_[i]].chain_prev == last);
   }
   LODESTAR_CHECK(listed == free_count_ && unused == free_count_ && hashed == hashed_);
-  LODESTAR_CHECK(static_cast<std::int64_t>(by_hash_.size()) <= hashed_);
 }
 
 }  // namespace lodestar::sim

@@ -2,13 +2,16 @@
 // Paged KV cache with automatic prefix caching as vLLM V1 keeps it: reference
 // counts, a doubly linked LRU free list in which hashed blocks stay findable
 // until they are popped, and no merging of duplicates. Arrays and indices only;
-// nothing is allocated after construction (the hash map may grow).
+// nothing is allocated after construction.
+//
+// Identities live in a chained table over the same nodes: evicting a block and
+// naming it anew is most of what an engine with long prompts does, and this way
+// both touch one bucket and one node. A bucket's chain is in order of insertion,
+// so a look-up meets the oldest copy first.
 #pragma once
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "base/flat_map.h"
 
 namespace lodestar::sim {
 
@@ -26,8 +29,9 @@ class KvCache {
   }
   // The oldest block with this identity, or kNullBlock. Does not touch it.
   std::uint32_t find(std::uint64_t hash) const {
-    const std::uint32_t block = by_hash_.find(hash);
-    return block == FlatMap64::kAbsent ? kNullBlock : block;
+    std::uint32_t block = buckets_[bucket_of(hash)];
+    while (block != kNullBlock && nodes_[block].hash != hash) block = nodes_[block].chain_next;
+    return block;
   }
   std::uint32_t refs(std::uint32_t block) const { return nodes_[block].refs; }
 
@@ -54,14 +58,19 @@ class KvCache {
     std::uint64_t hash = 0;
     std::uint32_t prev = 0, next = 0;  // free list neighbours; 0 is its head and tail
     std::uint32_t refs = 0;
-    std::uint32_t next_copy = kUnhashed;  // next younger block with this hash; 0: the youngest
+    std::uint32_t chain_next = 0;          // 0: last of its bucket
+    std::uint32_t chain_prev = kUnhashed;  // of a bucket's first: its last
   };
+  std::size_t bucket_of(std::uint64_t hash) const {
+    return static_cast<std::size_t>((hash * 0x9e3779b97f4a7c15ULL) >> shift_);
+  }
   void unlink(std::uint32_t block);
   void push_back(std::uint32_t block);
   void forget(std::uint32_t block);
 
   std::vector<Node> nodes_;  // node 0 is the free list's sentinel
-  FlatMap64 by_hash_;        // hash -> oldest block with it
+  std::vector<std::uint32_t> buckets_;  // first block of each chain, 0: empty
+  int shift_ = 63;
   std::int64_t free_count_ = 0, evictions_ = 0, hashed_ = 0;
 };
 

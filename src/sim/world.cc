@@ -22,8 +22,10 @@ std::uint32_t stage_of(std::uint64_t id) { return static_cast<std::uint32_t>(id)
 World::World(WorldConfig config, Workload workload)
     : config_(std::move(config)), workload_(std::move(workload)), rng_(config_.seed) {}
 
-Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload workload, PolicyFactory factory) {
+Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload workload, PolicyFactory factory,
+                                             const std::function<void(const World*)>& born) {
   std::unique_ptr<World> world(new World(std::move(config), std::move(workload)));
+  if (born) born(world.get());
   World& w = *world;
   auto probe = factory(w.config_.router.policy);
   if (!probe) return std::unexpected(probe.error());

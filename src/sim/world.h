@@ -59,10 +59,10 @@ struct WorldConfig {
 
 class World {
  public:
-  // The factory may be one that knows the engines (see oracle.h): it is called
-  // with this world's engines alive.
-  static Result<std::unique_ptr<World>> create(WorldConfig config, Workload workload,
-                                               PolicyFactory factory);
+  // `born` gets the world's address before the factory is first called, so that
+  // simulator-only policies (oracle.h) can be made; it may be empty.
+  static Result<std::unique_ptr<World>> create(WorldConfig config, Workload workload, PolicyFactory factory,
+                                               const std::function<void(const World*)>& born = {});
   // Runs until nothing is left to happen. Once.
   void run();
 

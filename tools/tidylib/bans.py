@@ -115,9 +115,9 @@ def check_globals(path, code, layout, report):
             report('mutable-global', path, _line(code, match.start()),
                    'static mutable state: pass it in instead')
     for line, text in layout.globals:
+        text = re.sub(r'\[\[.*?\]\]|\b__extension__\b', '', text).strip()
         head = re.split(r'[={]', text, maxsplit=1)[0].strip(' ;')
         if '(' in head or text.startswith('static ') or _NOT_A_VARIABLE.search(head):
             continue
-        head = re.sub(r'\[\[.*?\]\]', '', head)
         if len(head.split()) >= 2:
             report('mutable-global', path, line, f'"{head}": namespace-scope mutable state')
