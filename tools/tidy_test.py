@@ -148,7 +148,8 @@ class GlobalTest(RuleTest):
 
     def test_constant_and_functions(self):
         self.silent('namespace a {\nconstexpr int kA = 1;\ninline const char* const kB = "b";\n'
-                    'int f(int x = 3);\nstatic int g() { return 1; }\nusing X = int;\nclass C;\n__extension__ using W = unsigned __int128;\n'
+                    'int f(int x = 3);\nstatic int g() { return 1; }\nusing X = int;\nclass C;\n'
+                    '__extension__ using W = unsigned __int128;\n'
                     'constexpr int kRows[] = {1, 2};\n}\n'
                     'struct S {\n  int value = 0;\n  static S make();\n'
                     '  static constexpr int k = 1;\n};\n'

@@ -62,6 +62,8 @@ class Converter {
       const int line = entry.first.Mark().line + 1;
       if (!entry.first.IsScalar()) return bad(*origin_, line, "a key must be a plain word");
       const std::string& key = entry.first.Scalar();
+      if (node.keys.size() >= kMaxYamlKeys)  // also keeps the look-up below cheap
+        return bad(*origin_, line, fmt::format("more than {} keys in one mapping", kMaxYamlKeys));
       if (node.find(key) != nullptr)
         return bad(*origin_, line, fmt::format("key \"{}\" is given twice", key));
       auto item = convert(entry.second, depth + 1);

@@ -32,6 +32,7 @@ struct Node {
 // are used, so a small text cannot expand without bound).
 inline constexpr std::size_t kMaxYamlBytes = 8u << 20;
 inline constexpr std::size_t kMaxYamlNodes = 200'000;
+inline constexpr std::size_t kMaxYamlKeys = 1000;  // in one mapping
 inline constexpr int kMaxYamlDepth = 64;
 
 // One document. Errors: not YAML, more than one document, a key that is not a

@@ -96,7 +96,7 @@ TEST(SseScanner, RandomTextsAndSplitsAgree) {
                                "\xEF\xBB\xBF", "\xEF", "\xBB"};
   for (int round = 0; round < 3000; ++round) {
     std::string text;
-    for (std::uint64_t n = rng.next() % 30; n > 0; --n) text += parts[rng.next_u64() % std::size(parts)];
+    for (std::uint64_t n = rng.next() % 30; n > 0; --n) text += parts[rng.next() % std::size(parts)];
     std::vector<std::size_t> cuts;
     for (std::size_t i = 0; i <= text.size(); ++i) {
       if (rng.next() % 3 == 0) cuts.push_back(i);

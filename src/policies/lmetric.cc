@@ -44,7 +44,11 @@ class LMetricPolicy final : public ScoredPolicy {
       }
     }
   }
-  double load(const FeatureRow& row) const override { return engine_batch(row); }
+  // The smaller batch; within a scrape period equal gauges say little, so then the
+  // fewer in flight (below a million, which keeps it the second key).
+  double load(const FeatureRow& row) const override {
+    return engine_batch(row) + 1e-6 * row.inflight;
+  }
 
  private:
   bool speeds_;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policies/lodestar_paper.h"
 
-#include <utility>
+#include <algorithm>
+#include <string>
 
-#include "base/check.h"
 #include "policies/lodestar_paper_policy.h"
 #include "policies/rows.h"
 
@@ -73,19 +73,22 @@ std::unique_ptr<Policy> make_lodestar_paper(const PolicyParams& params, bool gpu
 }
 
 CatalogRow lodestar_paper_row() {
-  return {.name = "lodestar-paper",
-          .summary = "least TTFT predicted by a network that learns online; prefix-cache when unsure",
-          .source = "Lodestar, arXiv 2606.00946, as intended",
-          .params = kParams,
-          .make = [](const PolicyParams& p) { return make_lodestar_paper(p, false); }};
+  CatalogRow row;
+  row.name = "lodestar-paper";
+  row.summary = "least TTFT predicted by a network that learns online; prefix-cache when unsure";
+  row.source = "Lodestar, arXiv 2606.00946, as intended";
+  row.params = kParams;
+  row.make = [](const PolicyParams& p) { return make_lodestar_paper(p, false); };
+  return row;
 }
 
 CatalogRow lodestar_paper_labels_row() {
-  return {.name = "lodestar-paper-labels",
-          .summary = "lodestar-paper with the GPU name of each instance as an input",
-          .source = "Lodestar, arXiv 2606.00946, INCLUDE_GPU_FEATURES=1",
-          .params = kParams,
-          .make = [](const PolicyParams& p) { return make_lodestar_paper(p, true); }};
+  CatalogRow row = lodestar_paper_row();
+  row.name = "lodestar-paper-labels";
+  row.summary = "lodestar-paper with the GPU name of each instance as an input";
+  row.source = "Lodestar, arXiv 2606.00946, INCLUDE_GPU_FEATURES=1";
+  row.make = [](const PolicyParams& p) { return make_lodestar_paper(p, true); };
+  return row;
 }
 
 }  // namespace lodestar

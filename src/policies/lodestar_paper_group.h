@@ -43,10 +43,4 @@ class PrefixGroups {
   std::vector<std::uint64_t> sorted_;  // scratch
 };
 
-// The k instances that a group hashes to, by rendezvous (highest random weight;
-// Thaler, Ravishankar 1998): true consistent hashing, an instance that comes or
-// goes moves only its own share. Fills `chosen` with indices into `ids`.
-void rendezvous_pick(std::uint64_t group, const std::vector<std::uint64_t>& ids, std::size_t k,
-                     std::vector<std::size_t>& chosen);
-
 }  // namespace lodestar

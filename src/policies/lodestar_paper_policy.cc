@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "policies/hash_ring.h"
 #include "policies/picker.h"
 
 namespace lodestar {
@@ -72,9 +73,8 @@ bool LodestarPaperPolicy::filter(const DecisionContext& context) {
   }
   const bool full = usage / static_cast<double>(n) > options_.kv_threshold;
   if (!full || !(best_hit > options_.min_hit_tokens)) return false;
-  ids_.resize(n);
-  for (std::size_t i = 0; i < n; ++i) ids_[i] = context.instance(i).info.id.value;
-  rendezvous_pick(group, ids_, options_.k, chosen_);
+  chosen_.resize(options_.k);
+  rendezvous_top(group, context, chosen_);
   return true;
 }
 

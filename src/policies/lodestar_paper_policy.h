@@ -104,8 +104,7 @@ class LodestarPaperPolicy final : public Policy, public LearnStatsSource {
   std::vector<learn::PaperFeatures> features_;
   std::vector<float> reward_;
   std::vector<double> cost_, load_;
-  std::vector<std::uint64_t> ids_;
-  std::vector<std::size_t> chosen_;
+  std::vector<std::size_t> chosen_;                // by the filter
   learn::PaperPredictor::Scratch scratch_;
   learn::FeatureMoments moments_;
   RequestId last_request_;

@@ -9,6 +9,9 @@
 namespace lodestar {
 namespace {
 constexpr DurationNs kTick = 10 * kMillisecond;
+// How far ahead of its use a cell is fetched: a chain is known in advance, and an
+// index of realistic size lives in memory, not in the processor's cache.
+constexpr std::size_t kAhead = 12;
 std::uint32_t stamp_of(TimeNs now) { return static_cast<std::uint32_t>(now / kTick); }
 }  // namespace
 
@@ -62,7 +65,9 @@ void PrefixIndex::match(std::span<const std::uint64_t> chain, Match& out) const 
     }
   };
   std::size_t depth = 0;
+  for (std::size_t i = 0; i < std::min(kAhead, chain.size()); ++i) block_of_.prefetch(chain[i]);
   for (; depth < chain.size(); ++depth) {
+    if (depth + kAhead < chain.size()) block_of_.prefetch(chain[depth + kAhead]);
     const std::uint32_t block = block_of_.find(chain[depth]);
     if (block == kNil) break;
     const std::uint64_t* holders = bits(block);
@@ -140,7 +145,17 @@ void PrefixIndex::insert(Slot slot, std::span<const std::uint64_t> chain, TimeNs
   const std::size_t limit = state.capacity == 0 ? chain.size() : state.capacity;
   const std::size_t n = std::min(chain.size(), limit);
   const std::uint32_t stamp = stamp_of(now);
-  for (std::size_t i = n; i-- > 0;) touch(state, slot, intern_block(chain[i]), stamp);
+  interned_.resize(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i + kAhead < n) block_of_.prefetch(chain[i + kAhead]);
+    interned_[i] = intern_block(chain[i]);
+    __builtin_prefetch(bits(interned_[i]));
+    state.map.prefetch(interned_[i]);
+  }
+  for (std::size_t i = n; i-- > 0;) {
+    if (i >= kAhead) state.map.prefetch(interned_[i - kAhead]);
+    touch(state, slot, interned_[i], stamp);
+  }
   enforce_limits(slot);
 }
 

@@ -97,6 +97,7 @@ class PrefixIndex {
   std::vector<SlotState> slots_;
   std::size_t total_holdings_ = 0;
   std::uint64_t evictions_ = 0;
+  std::vector<std::uint32_t> interned_;  // scratch of insert
 };
 
 }  // namespace lodestar

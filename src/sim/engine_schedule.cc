@@ -125,6 +125,7 @@ std::uint32_t Engine::preempt_last() {
   ++info.preemptions;
   info.waiting = true;
   info.hit_depth = 0;
+  info.fork_shared_ahead = -1;
   waiting_.push_front(index);
   ++stats_.preemptions;
   return index;

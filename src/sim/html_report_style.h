@@ -12,10 +12,11 @@ inline constexpr std::string_view kStyle = R"css(
 --card:#f6f8fa;--hi:#e7f3ec;
 --s0:#0067a5;--s1:#c75000;--s2:#00835f;--s3:#b24a8a;--s4:#a87400;--s5:#3a93c9;--s6:#5d5d5d;
 --g0:#5f7a93;--g1:#a9784f;--g2:#6f8a4f;--g3:#8a6a93;--g4:#4f8a8a;--g5:#93705f;--g6:#777;--in:#fff}
-@media (prefers-color-scheme:dark){:root{--bg:#14181c;--fg:#e7ebee;--soft:#9ba7b1;--line:#2a3138;--mid:#4b5660;
---card:#1b2126;--hi:#17332a;
+@media (prefers-color-scheme:dark){:root{--bg:#14181c;--fg:#e7ebee;--soft:#9ba7b1;--line:#2a3138;
+--mid:#4b5660;--card:#1b2126;--hi:#17332a;
 --s0:#5aa9e6;--s1:#f0803c;--s2:#2fc197;--s3:#e08cc0;--s4:#e5b13a;--s5:#8fd0f5;--s6:#b4bcc3;
---g0:#8fabc4;--g1:#d0a47c;--g2:#a3bd84;--g3:#bb9ac4;--g4:#82bdbd;--g5:#c4a08f;--g6:#aaa;--in:#10151a}}
+--g0:#8fabc4;--g1:#d0a47c;--g2:#a3bd84;--g3:#bb9ac4;--g4:#82bdbd;--g5:#c4a08f;--g6:#aaa;
+--in:#10151a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}

@@ -2,6 +2,7 @@
 #include "sim/oracle.h"
 
 #include "policies/scored_policy.h"
+#include "sim/engine_fork.h"
 #include "sim/world.h"
 
 namespace lodestar::sim {
