@@ -41,7 +41,7 @@ function(lodestar_room name)
   endif()
   if(LODESTAR_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE lodestar_${name} GTest::gmock GTest::gtest_main Threads::Threads ${R_TEST_LIBS})
+    target_link_libraries(${name}_test PRIVATE lodestar_${name} GTest::gmock GTest::gtest_main ${RAPIDCHECK_LIBRARY} Threads::Threads ${R_TEST_LIBS})
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTIES TIMEOUT 300)
   endif()

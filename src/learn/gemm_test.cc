@@ -85,7 +85,7 @@ TEST(Gemm, Dot8IsCloseToDoubleAndFoldsInTheDocumentedOrder) {
   double want = 0;
   for (std::size_t i = 0; i < 128; ++i) want += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   EXPECT_NEAR(dot8(x.data(), y.data(), 128), want, 1e-4);
-  // 1 + 4 are lost one by one beside 2^25, but not when they meet first.
+  // Lanes 0 and 4 meet first: 2^25 cancels before a 1 could be lost beside it.
   const float big = 33554432.0f;
   const float values[8] = {big, 1, 0, 0, -big, 1, 0, 0};
   const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};

@@ -29,7 +29,8 @@ ClientPool::Core::Core(Executor ex, Url upstream, ClientOptions client_options)
       authority(url->port == 80 ? url->host : url->authority()),
       options(client_options),
       sweeper(ex, [this] { sweep(); }) {
-  if (url->port == 80 && url->host.find(':') != std::string::npos) authority = "[" + url->host + "]";
+  if (url->port == 80 && url->host.find(':') != std::string::npos)
+    authority = "[" + url->host + "]";
 }
 
 std::shared_ptr<Wire> ClientPool::Core::take_idle() {
@@ -64,13 +65,14 @@ void ClientPool::Core::sweep() {
     if (drop) i.wire->close();
     return drop;
   });
-  if (!idle.empty()) sweeper.set(std::max(now + kMillisecond, idle.front().since + options.idle_timeout));
+  if (!idle.empty())
+    sweeper.set(std::max(now + kMillisecond, idle.front().since + options.idle_timeout));
 }
 
 namespace {
 
-
-std::string make_head(const ClientPool::Core& core, const RequestHead& request, std::size_t body_size) {
+std::string make_head(const ClientPool::Core& core, const RequestHead& request,
+                      std::size_t body_size) {
   std::string out;
   out.reserve(512);
   RequestHead line;
@@ -84,8 +86,8 @@ std::string make_head(const ClientPool::Core& core, const RequestHead& request, 
   }
   for (const Header& h : request.headers) {
     if (equal_ignoring_case(h.name, "host") || equal_ignoring_case(h.name, "content-length") ||
-        equal_ignoring_case(h.name, "transfer-encoding") || equal_ignoring_case(h.name, "connection") ||
-        equal_ignoring_case(h.name, "expect")) {
+        equal_ignoring_case(h.name, "transfer-encoding") ||
+        equal_ignoring_case(h.name, "connection") || equal_ignoring_case(h.name, "expect")) {
       continue;
     }
     write_header(out, h.name, h.value);
@@ -116,7 +118,8 @@ Task<Io> read_head(ResponseStream::Impl& stream, bool head_request, TimeNs deadl
       error = parse_response_head(in.view().substr(0, end), limits, head_request, stream.head,
                                   stream.framing);
       in.consume(end);
-      if (!error && stream.head.status == 101) error = {400, "the upstream switched protocols unasked"};
+      if (!error && stream.head.status == 101)
+        error = {400, "the upstream switched protocols unasked"};
       if (error || stream.head.status >= 200) co_return Io::kOk;
       scanned = 0;
       continue;
@@ -138,18 +141,22 @@ Error head_error(const ResponseStream::Impl& stream, Io io, bool wrote) {
   if (io == Io::kTimeout) {
     return upstream_error(url, ErrorCode::kTimeout,
                           wrote ? "no response in time" : "the request could not be sent in time",
-                          Retry::kNo).error();
+                          Retry::kNo)
+        .error();
   }
   const bool stale = stream.reused && stream.head_at == 0;
   return upstream_error(url, ErrorCode::kConnection,
                         stale ? "the pooled connection had been closed"
                               : "the connection broke before the response",
-                        stale ? Retry::kOnlyIfReused : Retry::kNo).error();
+                        stale ? Retry::kOnlyIfReused : Retry::kNo)
+      .error();
 }
 
-Task<Result<std::unique_ptr<ResponseStream::Impl>>> attempt(
-    std::shared_ptr<ClientPool::Core> core, std::shared_ptr<Wire> wire, bool reused,
-    const RequestHead& request, std::string_view body, const RequestOptions& options) {
+Task<Result<std::unique_ptr<ResponseStream::Impl>>> attempt(std::shared_ptr<ClientPool::Core> core,
+                                                            std::shared_ptr<Wire> wire, bool reused,
+                                                            const RequestHead& request,
+                                                            std::string_view body,
+                                                            const RequestOptions& options) {
   auto stream = std::make_unique<ResponseStream::Impl>(core, std::move(wire), options.cancel);
   stream->reused = reused;
   stream->deadline = options.deadline;
@@ -212,8 +219,9 @@ Task<Result<ResponseStream>> ClientPool::request(RequestHead head, std::string_v
       }
       ++core->in_use;  // while connecting
       const auto timeout = choose(options.connect_timeout, core->options.connect_timeout);
-      auto connected = co_await connect(core->executor, core->url,
-                                        std::min(options.deadline, now_ns() + timeout), options.cancel);
+      auto connected =
+          co_await connect(core->executor, core->url,
+                           std::min(options.deadline, now_ns() + timeout), options.cancel);
       --core->in_use;
       if (!connected) co_return std::unexpected(connected.error());
       wire = std::move(*connected);

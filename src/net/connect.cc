@@ -56,7 +56,8 @@ Task<Result<std::vector<Tcp::endpoint>>> look_up(Executor executor, std::shared_
     co_return upstream_error(*url, ErrorCode::kConnection, "cancelled", Retry::kNo);
   }
   if (!state->finished) {
-    co_return upstream_error(*url, ErrorCode::kTimeout, "the name was not resolved in time", Retry::kYes);
+    co_return upstream_error(*url, ErrorCode::kTimeout, "the name was not resolved in time",
+                             Retry::kYes);
   }
   if (state->ec || state->endpoints.empty()) {
     co_return upstream_error(*url, ErrorCode::kConnection,

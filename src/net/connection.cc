@@ -114,7 +114,8 @@ Task<ParseError> Connection::read_head(RequestHead& head, Framing& framing, Time
       in.consume(end);
       co_return error;
     }
-    if (bytes.size() >= limits.max_bytes) co_return ParseError{431, "the request head is too large"};
+    if (bytes.size() >= limits.max_bytes)
+      co_return ParseError{431, "the request head is too large"};
     const Io io = co_await wire_->fill(deadline);
     if (io == Io::kOk) continue;
     if (idle_) {  // nothing was asked: close without a word
@@ -177,9 +178,9 @@ Task<ParseError> Connection::read_body(const RequestHead& head, Framing framing,
 Task<Connection::Next> Connection::refuse_request(ParseError error) {
   ++shared_->counters.bad_requests;
   const std::string answer = error_answer(error.status, error.message);
-  const Io io =
-      co_await wire_->write({answer, {}, {}}, now_ns() + std::min<DurationNs>(
-                                                             shared_->options.write_timeout, 5 * kSecond));
+  const Io io = co_await wire_->write(
+      {answer, {}, {}},
+      now_ns() + std::min<DurationNs>(shared_->options.write_timeout, 5 * kSecond));
   co_return io == Io::kOk ? Next::kLinger : Next::kClose;
 }
 

@@ -51,11 +51,16 @@ void append_json_string(std::string& out, std::string_view text) {
 
 std::string_view error_type(int status) {
   switch (status) {
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 429: return "rate_limit_error";
-    default: break;
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 429:
+      return "rate_limit_error";
+    default:
+      break;
   }
   if (status == 502 || status == 503 || status == 504) return "service_unavailable_error";
   return status >= 500 ? "internal_server_error" : "invalid_request_error";
@@ -79,8 +84,9 @@ const std::string* Headers::find(std::string_view name) const {
 }
 
 std::size_t Headers::count(std::string_view name) const {
-  return static_cast<std::size_t>(std::count_if(
-      list_.begin(), list_.end(), [&](const Header& h) { return equal_ignoring_case(h.name, name); }));
+  return static_cast<std::size_t>(std::count_if(list_.begin(), list_.end(), [&](const Header& h) {
+    return equal_ignoring_case(h.name, name);
+  }));
 }
 
 bool Headers::has_token(std::string_view name, std::string_view token) const {
@@ -125,8 +131,8 @@ void strip_hop_by_hop(Headers& headers) {
     for_each_token(h.value, [&](std::string_view t) { named.emplace_back(t); });
   }
   static constexpr std::array<std::string_view, 8> kHopByHop = {
-      "connection", "keep-alive", "proxy-connection",  "transfer-encoding",
-      "te",         "trailer",    "upgrade",           "proxy-authenticate"};
+      "connection", "keep-alive", "proxy-connection", "transfer-encoding",
+      "te",         "trailer",    "upgrade",          "proxy-authenticate"};
   std::erase_if(headers.list(), [&](const Header& h) {
     const auto same = [&](std::string_view name) { return equal_ignoring_case(h.name, name); };
     if (std::any_of(kHopByHop.begin(), kHopByHop.end(), same)) return true;
@@ -138,45 +144,50 @@ void strip_hop_by_hop(Headers& headers) {
 }
 
 std::string_view status_reason(int status) {
-  switch (status) {
-    case 100: return "Continue";
-    case 101: return "Switching Protocols";
-    case 103: return "Early Hints";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 411: return "Length Required";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 499: return "Client Closed Request";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    case 529: return "Overloaded";
-    default: return "Unknown";
+  struct Row {
+    int status;
+    std::string_view reason;
+  };
+  static constexpr Row kRows[] = {{100, "Continue"},
+                                  {101, "Switching Protocols"},
+                                  {103, "Early Hints"},
+                                  {200, "OK"},
+                                  {201, "Created"},
+                                  {202, "Accepted"},
+                                  {204, "No Content"},
+                                  {206, "Partial Content"},
+                                  {301, "Moved Permanently"},
+                                  {302, "Found"},
+                                  {304, "Not Modified"},
+                                  {307, "Temporary Redirect"},
+                                  {308, "Permanent Redirect"},
+                                  {400, "Bad Request"},
+                                  {401, "Unauthorized"},
+                                  {403, "Forbidden"},
+                                  {404, "Not Found"},
+                                  {405, "Method Not Allowed"},
+                                  {408, "Request Timeout"},
+                                  {409, "Conflict"},
+                                  {411, "Length Required"},
+                                  {413, "Content Too Large"},
+                                  {414, "URI Too Long"},
+                                  {415, "Unsupported Media Type"},
+                                  {417, "Expectation Failed"},
+                                  {422, "Unprocessable Content"},
+                                  {429, "Too Many Requests"},
+                                  {431, "Request Header Fields Too Large"},
+                                  {499, "Client Closed Request"},
+                                  {500, "Internal Server Error"},
+                                  {501, "Not Implemented"},
+                                  {502, "Bad Gateway"},
+                                  {503, "Service Unavailable"},
+                                  {504, "Gateway Timeout"},
+                                  {505, "HTTP Version Not Supported"},
+                                  {529, "Overloaded"}};
+  for (const Row& row : kRows) {
+    if (row.status == status) return row.reason;
   }
+  return "Unknown";
 }
 
 std::string openai_error_body(int status, std::string_view message, std::string_view type,

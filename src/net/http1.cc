@@ -15,7 +15,8 @@ constexpr std::array<bool, 256> make_token_table() {
   for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = true;
   for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = true;
   for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<std::size_t>(c)] = true;
-  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~"))
+    table[static_cast<unsigned char>(c)] = true;
   return table;
 }
 constexpr auto kToken = make_token_table();
@@ -47,13 +48,15 @@ ParseError parse_headers(std::string_view bytes, const HeadLimits& limits, Heade
   for (;;) {
     if (!take_line(bytes, line)) return {400, "a header line does not end by CRLF"};
     if (line.empty()) return {};
-    if (line.front() == ' ' || line.front() == '\t') return {400, "folded header lines are not accepted"};
+    if (line.front() == ' ' || line.front() == '\t')
+      return {400, "folded header lines are not accepted"};
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return {400, "a header line has no colon"};
     const std::string_view name = line.substr(0, colon);
     std::string_view value = line.substr(colon + 1);
     if (!is_token(name)) return {400, "a header name has a character that cannot stand in one"};
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+    while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
+      value.remove_prefix(1);
     while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
     if (!value_ok(value)) return {400, "a header value has a control character"};
     if (headers.size() == limits.max_headers) return {431, "too many headers"};
@@ -79,9 +82,8 @@ ParseError parse_framing(const Headers& headers, int version_minor, bool& chunke
   }
   if (has_length) {
     const std::string& text = *headers.find("content-length");
-    const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-      return c >= '0' && c <= '9';
-    });
+    const bool digits = !text.empty() && std::all_of(text.begin(), text.end(),
+                                                     [](char c) { return c >= '0' && c <= '9'; });
     const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), length);
     if (!digits || ec != std::errc() || end != text.data() + text.size()) {
       return {400, "Content-Length is not a number"};
@@ -193,7 +195,7 @@ ParseError parse_request_head(std::string_view bytes, const HeadLimits& limits, 
     return error;
   }
   head.keep_alive = keep_alive(head.headers, head.version_minor);
-  framing = chunked              ? Framing{BodyKind::kChunked, 0}
+  framing = chunked                ? Framing{BodyKind::kChunked, 0}
             : has_length && length ? Framing{BodyKind::kLength, length}
                                    : Framing{BodyKind::kNone, 0};
   return {};
@@ -221,7 +223,8 @@ ParseError parse_response_head(std::string_view bytes, const HeadLimits& limits,
   std::uint64_t length = 0;
   if (auto error = parse_framing(head.headers, version, chunked, has_length, length)) return error;
   head.keep_alive = keep_alive(head.headers, version);
-  const bool no_body = head_request || head.status < 200 || head.status == 204 || head.status == 304;
+  const bool no_body =
+      head_request || head.status < 200 || head.status == 204 || head.status == 304;
   if (no_body) {
     framing = {BodyKind::kNone, 0};
   } else if (chunked) {
@@ -324,7 +327,8 @@ bool ChunkedDecoder::step(char c) {
       return false;
     case State::kData:
     case State::kDone:
-    case State::kBad: break;
+    case State::kBad:
+      break;
   }
   return false;
 }

@@ -73,8 +73,20 @@ class ChunkedDecoder {
   const char* error() const { return error_; }
 
  private:
-  enum class State { kSize, kExtension, kSizeLf, kData, kDataCr, kDataLf, kTrailer, kTrailerLine,
-                     kTrailerLf, kEndLf, kDone, kBad };
+  enum class State {
+    kSize,
+    kExtension,
+    kSizeLf,
+    kData,
+    kDataCr,
+    kDataLf,
+    kTrailer,
+    kTrailerLine,
+    kTrailerLf,
+    kEndLf,
+    kDone,
+    kBad
+  };
   bool step(char c);
   bool bad(const char* message);
 

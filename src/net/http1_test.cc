@@ -8,7 +8,8 @@
 namespace lodestar::net {
 namespace {
 
-ParseError parse(std::string_view text, RequestHead& head, Framing& framing, HeadLimits limits = {}) {
+ParseError parse(std::string_view text, RequestHead& head, Framing& framing,
+                 HeadLimits limits = {}) {
   std::size_t scanned = 0;
   const std::size_t end = find_head_end(text, scanned);
   EXPECT_GT(end, 0u) << text;
@@ -24,8 +25,9 @@ int status_of(std::string_view text, HeadLimits limits = {}) {
 TEST(RequestParser, ReadsAHead) {
   RequestHead head;
   Framing framing;
-  ASSERT_FALSE(parse("POST /v1/x?y=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nX-A:  b c\t\r\n\r\nrest",
-                     head, framing));
+  ASSERT_FALSE(
+      parse("POST /v1/x?y=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nX-A:  b c\t\r\n\r\nrest",
+            head, framing));
   EXPECT_EQ(head.method, "POST");
   EXPECT_EQ(head.target, "/v1/x?y=1");
   EXPECT_EQ(*head.headers.find("x-a"), "b c");
@@ -64,23 +66,37 @@ TEST(RequestParser, RefusesWhatIsAmbiguous) {
        {get + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         get + host + "Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
         get + host + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        get + host + "Content-Length: 5, 5\r\n\r\n", get + host + "Content-Length: +5\r\n\r\n",
-        get + host + "Content-Length: -1\r\n\r\n", get + host + "Content-Length: 0x5\r\n\r\n",
-        get + host + "Content-Length: \r\n\r\n", get + host + "Content-Length: 5 5\r\n\r\n",
+        get + host + "Content-Length: 5, 5\r\n\r\n",
+        get + host + "Content-Length: +5\r\n\r\n",
+        get + host + "Content-Length: -1\r\n\r\n",
+        get + host + "Content-Length: 0x5\r\n\r\n",
+        get + host + "Content-Length: \r\n\r\n",
+        get + host + "Content-Length: 5 5\r\n\r\n",
         get + host + "Content-Length: 99999999999999999999\r\n\r\n",
         get + host + "Content-Length : 5\r\n\r\n",
         get + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(),
-        get + host + " folded: x\r\n\r\n", get + "Host: h\r\n\tfolded\r\n\r\n",
-        get + host + "X: a\rb\r\n\r\n", get + host + "X: a\nY: b\r\n\r\n",
-        get + host + "X: a" + std::string(1, '\0') + "b\r\n\r\n", get + host + ": novalue\r\n\r\n",
-        get + host + "NoColon\r\n\r\n", get + host + "X(y): z\r\n\r\n", get + "\r\n",
-        get + host + host + "\r\n", "GET / HTTP/1.1\n" + host + "\r\n",
-        "GET  / HTTP/1.1\r\n" + host + "\r\n", "GET / HTTP/1.1 \r\n" + host + "\r\n",
-        "GET /a b HTTP/1.1\r\n" + host + "\r\n", "GET / HTTP/11\r\n" + host + "\r\n",
-        "GET /\r\n" + host + "\r\n", "G(T / HTTP/1.1\r\n" + host + "\r\n",
-        "GET x HTTP/1.1\r\n" + host + "\r\n", "GET /\x01 HTTP/1.1\r\n" + host + "\r\n",
-        "GET http:///x HTTP/1.1\r\n" + host + "\r\n", "GET / http/1.1\r\n" + host + "\r\n"}) {
+        get + host + " folded: x\r\n\r\n",
+        get + "Host: h\r\n\tfolded\r\n\r\n",
+        get + host + "X: a\rb\r\n\r\n",
+        get + host + "X: a\nY: b\r\n\r\n",
+        get + host + "X: a" + std::string(1, '\0') + "b\r\n\r\n",
+        get + host + ": novalue\r\n\r\n",
+        get + host + "NoColon\r\n\r\n",
+        get + host + "X(y): z\r\n\r\n",
+        get + "\r\n",
+        get + host + host + "\r\n",
+        "GET / HTTP/1.1\n" + host + "\r\n",
+        "GET  / HTTP/1.1\r\n" + host + "\r\n",
+        "GET / HTTP/1.1 \r\n" + host + "\r\n",
+        "GET /a b HTTP/1.1\r\n" + host + "\r\n",
+        "GET / HTTP/11\r\n" + host + "\r\n",
+        "GET /\r\n" + host + "\r\n",
+        "G(T / HTTP/1.1\r\n" + host + "\r\n",
+        "GET x HTTP/1.1\r\n" + host + "\r\n",
+        "GET /\x01 HTTP/1.1\r\n" + host + "\r\n",
+        "GET http:///x HTTP/1.1\r\n" + host + "\r\n",
+        "GET / http/1.1\r\n" + host + "\r\n"}) {
     EXPECT_EQ(status_of(bad), 400) << bad;
   }
 }
@@ -88,8 +104,11 @@ TEST(RequestParser, RefusesWhatIsAmbiguous) {
 TEST(RequestParser, OtherRefusals) {
   EXPECT_EQ(status_of("GET / HTTP/2.0\r\nHost: h\r\n\r\n"), 505);
   EXPECT_EQ(status_of("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"), 501);
-  for (const char* coding : {"gzip, chunked", "identity", "xchunked", "chunked, chunked", "chunked;x"}) {
-    EXPECT_EQ(status_of(std::string("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ") + coding + "\r\n\r\n"), 501);
+  for (const char* coding :
+       {"gzip, chunked", "identity", "xchunked", "chunked, chunked", "chunked;x"}) {
+    EXPECT_EQ(status_of(std::string("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ") + coding +
+                        "\r\n\r\n"),
+              501);
   }
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n", {1024, 2}), 431);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n", {20, 99}), 431);
@@ -115,14 +134,15 @@ TEST(ResponseParser, FramingByStatusMethodAndHeaders) {
     BodyKind kind;
     bool keep_alive;
   };
-  for (const Row& row : {Row{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", false, BodyKind::kLength, true},
-                         Row{"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", false, BodyKind::kNone, true},
-                         Row{"HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\n\r\n", false, BodyKind::kChunked, true},
-                         Row{"HTTP/1.1 200 OK\r\n\r\n", false, BodyKind::kUntilClose, false},
-                         Row{"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", false, BodyKind::kLength, false},
-                         Row{"HTTP/1.1 204 No Content\r\n\r\n", false, BodyKind::kNone, true},
-                         Row{"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, BodyKind::kNone, true},
-                         Row{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, BodyKind::kNone, true}}) {
+  for (const Row& row :
+       {Row{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", false, BodyKind::kLength, true},
+        Row{"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", false, BodyKind::kNone, true},
+        Row{"HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\n\r\n", false, BodyKind::kChunked, true},
+        Row{"HTTP/1.1 200 OK\r\n\r\n", false, BodyKind::kUntilClose, false},
+        Row{"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", false, BodyKind::kLength, false},
+        Row{"HTTP/1.1 204 No Content\r\n\r\n", false, BodyKind::kNone, true},
+        Row{"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, BodyKind::kNone, true},
+        Row{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, BodyKind::kNone, true}}) {
     ResponseHead head;
     Framing framing;
     EXPECT_FALSE(parse_response_head(row.text, {}, row.head_request, head, framing)) << row.text;
@@ -132,11 +152,12 @@ TEST(ResponseParser, FramingByStatusMethodAndHeaders) {
 }
 
 TEST(ResponseParser, RefusesGarbage) {
-  for (const char* text : {"HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n",
-                           "HTTP/2 200\r\n\r\n", "HTTP/1.1 600 X\r\n\r\n", "ICY 200 OK\r\n\r\n",
-                           "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
-                           "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                           "HTTP/1.1 200 OK\nX: y\n\n", "HTTP/1.1\r\n\r\n"}) {
+  for (const char* text :
+       {"HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n",
+        "HTTP/2 200\r\n\r\n", "HTTP/1.1 600 X\r\n\r\n", "ICY 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\nX: y\n\n", "HTTP/1.1\r\n\r\n"}) {
     ResponseHead head;
     Framing framing;
     EXPECT_TRUE(parse_response_head(text, {}, false, head, framing)) << text;
@@ -152,12 +173,14 @@ TEST(WriteHeader, NoSecondHeaderThroughAValue) {
 }
 
 // Decodes with the text cut at the given places; "!" and the error if it is bad.
-std::string dechunk(std::string_view text, std::size_t a, std::size_t b, std::size_t* consumed = nullptr) {
+std::string dechunk(std::string_view text, std::size_t a, std::size_t b,
+                    std::size_t* consumed = nullptr) {
   ChunkedDecoder decoder;
   std::string out, held;
   std::size_t used = 0;
   bool done = false;
-  for (const auto& [from, to] : {std::pair{std::size_t{0}, a}, std::pair{a, b}, std::pair{b, text.size()}}) {
+  for (const auto& [from, to] :
+       {std::pair{std::size_t{0}, a}, std::pair{a, b}, std::pair{b, text.size()}}) {
     if (done) break;
     held = text.substr(from, to - from);
     const auto piece = decoder.decode(held.data(), held.size());
@@ -171,7 +194,9 @@ std::string dechunk(std::string_view text, std::size_t a, std::size_t b, std::si
 }
 
 TEST(ChunkedDecoder, EverySplitGivesTheSameBytes) {
-  const std::string text = "5\r\nhello\r\n1;ext=\"a b\"\r\n \r\n00A\r\n0123456789\r\n0\r\nTrailer: x\r\nB: y\r\n\r\nNEXT";
+  const std::string text =
+      "5\r\nhello\r\n1;ext=\"a b\"\r\n \r\n00A\r\n0123456789\r\n0\r\nTrailer: x\r\nB: "
+      "y\r\n\r\nNEXT";
   for (std::size_t a = 0; a <= text.size(); ++a) {
     for (std::size_t b = a; b <= text.size(); ++b) {
       std::size_t consumed = 0;
@@ -182,9 +207,10 @@ TEST(ChunkedDecoder, EverySplitGivesTheSameBytes) {
 }
 
 TEST(ChunkedDecoder, RefusesOddFraming) {
-  for (const char* text : {"\r\n", "x\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n", "5\r\nhello\n",
-                           "1000000000000000\r\n", "-5\r\n", "0x5\r\n", "5\r\rhello", "0\r\nA: b\n\r\n",
-                           "0\r\n\rX", ";\r\n", "5;a\n", "0\r\nA: b\rX"}) {
+  for (const char* text :
+       {"\r\n", "x\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n", "5\r\nhello\n",
+        "1000000000000000\r\n", "-5\r\n", "0x5\r\n", "5\r\rhello", "0\r\nA: b\n\r\n", "0\r\n\rX",
+        ";\r\n", "5;a\n", "0\r\nA: b\rX"}) {
     const std::string t = text;
     EXPECT_EQ(dechunk(t, t.size(), t.size()).front(), '!') << text;
   }

@@ -13,7 +13,8 @@ namespace {
 
 std::unexpected<Error> client_error(Io io) {
   if (io == Io::kTimeout) {
-    return fail(ErrorCode::kTimeout, "the client does not read its answer", ErrorSource::kDownstream);
+    return fail(ErrorCode::kTimeout, "the client does not read its answer",
+                ErrorSource::kDownstream);
   }
   return fail(ErrorCode::kConnection, "the client is gone", ErrorSource::kDownstream);
 }
@@ -42,7 +43,8 @@ std::string Http1Response::make_head(int status, const Headers& headers, bool si
   head.reserve(256);
   write_status_line(head, status, {});
   for (const Header& h : headers) {
-    if (equal_ignoring_case(h.name, "content-length") || equal_ignoring_case(h.name, "connection") ||
+    if (equal_ignoring_case(h.name, "content-length") ||
+        equal_ignoring_case(h.name, "connection") ||
         equal_ignoring_case(h.name, "transfer-encoding")) {
       continue;
     }
@@ -109,8 +111,9 @@ Task<Result<void>> Http1Response::start(int status, Headers headers, std::string
   started_ = true;
   std::uint64_t length = 0;
   const std::string* text = headers.find("content-length");
-  const bool sized = text != nullptr &&
-                     std::from_chars(text->data(), text->data() + text->size(), length).ec == std::errc();
+  const bool sized =
+      text != nullptr &&
+      std::from_chars(text->data(), text->data() + text->size(), length).ec == std::errc();
   std::string head = make_head(status, headers, sized, length);
   if (bodyless_) first = {};
   if (auto ok = count(first.size()); !ok) co_return ok;

@@ -69,7 +69,8 @@ Task<Result<std::string_view>> ResponseStream::Impl::read_some() {
       co_return upstream_error(*core->url, ErrorCode::kProtocol, broken, Retry::kNo);
     }
     if (failed) {
-      co_return upstream_error(*core->url, ErrorCode::kConnection, "the response was closed", Retry::kNo);
+      co_return upstream_error(*core->url, ErrorCode::kConnection, "the response was closed",
+                               Retry::kNo);
     }
     if (have) co_return std::string_view();
     const Io io = co_await wire->fill(std::min(deadline, now_ns() + read_timeout));
@@ -81,12 +82,13 @@ Task<Result<std::string_view>> ResponseStream::Impl::read_some() {
     failed = true;
     wire->close();
     if (io == Io::kTimeout) {
-      co_return upstream_error(*core->url, ErrorCode::kTimeout,
-                               "the body of the response stalled", Retry::kNo);
+      co_return upstream_error(*core->url, ErrorCode::kTimeout, "the body of the response stalled",
+                               Retry::kNo);
     }
     const char* message = cancel && cancel->cancelled() ? "cancelled"
-                          : io == Io::kClosed ? "the response was closed"
-                                              : "the connection broke within the body of the response";
+                          : io == Io::kClosed
+                              ? "the response was closed"
+                              : "the connection broke within the body of the response";
     co_return upstream_error(*core->url, ErrorCode::kConnection, message, Retry::kNo);
   }
 }
@@ -111,9 +113,9 @@ Task<Result<std::string>> ResponseStream::read_all(std::size_t max_bytes) {
     if (piece->empty()) co_return body;
     if (body.size() + piece->size() > max_bytes) {
       close();
-      co_return upstream_error(*impl_->core->url, ErrorCode::kTooLarge,
-                               "the response is larger than " + std::to_string(max_bytes) + " bytes",
-                               Retry::kNo);
+      co_return upstream_error(
+          *impl_->core->url, ErrorCode::kTooLarge,
+          "the response is larger than " + std::to_string(max_bytes) + " bytes", Retry::kNo);
     }
     body += *piece;
   }

@@ -79,7 +79,9 @@ TEST(Spawn, AnExceptionEndsOnlyItsTask) {
   EXPECT_EQ(live.get(answer()), 42);
 }
 
-Task<bool> wait_on(Notifier& notifier, TimeNs deadline) { co_return co_await notifier.wait(deadline); }
+Task<bool> wait_on(Notifier& notifier, TimeNs deadline) {
+  co_return co_await notifier.wait(deadline);
+}
 
 Task<void> notify_later(Notifier& notifier) {
   co_await sleep_for(5 * kMillisecond);

@@ -31,7 +31,8 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
   Core(Runtime& runtime, std::shared_ptr<ServerShared> s)
       : shared(std::move(s)), main(runtime.executor(0)), acceptor(main) {
     for (int i = 0; i < runtime.workers(); ++i) {
-      workers.push_back(std::make_shared<ServerWorker>(ServerWorker{i, runtime.executor(i), {}, 0, false}));
+      workers.push_back(
+          std::make_shared<ServerWorker>(ServerWorker{i, runtime.executor(i), {}, 0, false}));
     }
   }
 
@@ -57,12 +58,15 @@ Result<void> Server::Core::open() {
   boost::system::error_code ec;
   if (options.listen_fd >= 0) {
     acceptor.assign(Tcp::v4(), options.listen_fd, ec);
-    if (ec) return fail(ErrorCode::kInvalidArgument, "cannot use the inherited listening socket: " + ec.message());
+    if (ec)
+      return fail(ErrorCode::kInvalidArgument,
+                  "cannot use the inherited listening socket: " + ec.message());
   } else {
     const auto address = asio::ip::make_address(options.address, ec);
     if (ec) {
       return fail(ErrorCode::kInvalidArgument,
-                  "listen address \"" + options.address + "\" is not an IP address; use for example 0.0.0.0 or 127.0.0.1");
+                  "listen address \"" + options.address +
+                      "\" is not an IP address; use for example 0.0.0.0 or 127.0.0.1");
     }
     const Tcp::endpoint endpoint(address, options.port);
     acceptor.open(endpoint.protocol(), ec);
@@ -70,7 +74,8 @@ Result<void> Server::Core::open() {
     if (!ec) acceptor.bind(endpoint, ec);
     if (!ec) acceptor.listen(options.backlog, ec);
     if (ec) {
-      return fail(ErrorCode::kUnavailable, "cannot listen on " + endpoint_text(endpoint) + ": " + ec.message());
+      return fail(ErrorCode::kUnavailable,
+                  "cannot listen on " + endpoint_text(endpoint) + ": " + ec.message());
     }
   }
   const auto local = acceptor.local_endpoint(ec);
@@ -84,7 +89,8 @@ void Server::Core::take(Socket socket, const Tcp::endpoint& peer,
                         const std::shared_ptr<ServerWorker>& worker) {
   auto& counters = shared->counters;
   const bool full = counters.open.fetch_add(1) >= shared->options.max_connections;
-  auto connection = std::make_shared<Connection>(shared, worker, std::move(socket), endpoint_text(peer));
+  auto connection =
+      std::make_shared<Connection>(shared, worker, std::move(socket), endpoint_text(peer));
   if (!full) {
     spawn(worker->executor, Connection::run(std::move(connection)), "connection");
     return;
@@ -117,7 +123,8 @@ Task<void> Server::Core::accept_loop(std::shared_ptr<Core> core) {
       continue;
     }
     auto moved = std::make_shared<Socket>(std::move(socket));
-    post(worker->executor, [core, worker, moved, peer] { core->take(std::move(*moved), peer, worker); });
+    post(worker->executor,
+         [core, worker, moved, peer] { core->take(std::move(*moved), peer, worker); });
   }
 }
 

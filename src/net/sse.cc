@@ -104,7 +104,8 @@ void SseScanner::process_line(std::string_view line) {
   const std::size_t colon = line.find(':');
   if (colon == 0) return;  // a comment
   const std::string_view field = line.substr(0, colon);
-  std::string_view value = colon == std::string_view::npos ? std::string_view("") : line.substr(colon + 1);
+  std::string_view value =
+      colon == std::string_view::npos ? std::string_view("") : line.substr(colon + 1);
   if (value.starts_with(' ')) value.remove_prefix(1);
   if (field == "data") {
     ++data_lines_;

@@ -18,7 +18,8 @@ void drain(SseScanner& scanner, Events& out) {
   for (SseEvent e; scanner.next(e);) out.emplace_back(e.name, e.data);
 }
 
-Events scan(std::string_view text, const std::vector<std::size_t>& cuts, std::size_t limit = 1 << 20) {
+Events scan(std::string_view text, const std::vector<std::size_t>& cuts,
+            std::size_t limit = 1 << 20) {
   SseScanner scanner(limit);
   Events out;
   std::size_t from = 0;
@@ -78,12 +79,14 @@ TEST(SseScanner, OneLineEventIsNotCopied) {
 
 TEST(SseScanner, EverySplitGivesTheSameEvents) {
   const std::string text =
-      "\xEF\xBB\xBF" "data: one\n\n: c\r\ndata: two\r\ndata: three\r\n\r\nevent: x\rdata: \xC3\xA9\r\r"
+      "\xEF\xBB\xBF"
+      "data: one\n\n: c\r\ndata: two\r\ndata: three\r\n\r\nevent: x\rdata: \xC3\xA9\r\r"
       "\n\ndata:\n\nfoo: bar\ndata: {\"a\":1}\n\n\r\ndata: [DONE]\n\n";
   const Events want = scan(text, {});
   ASSERT_EQ(want.size(), 6u);
   for (std::size_t a = 0; a <= text.size(); ++a) {
-    for (std::size_t b = a; b <= text.size(); ++b) EXPECT_EQ(scan(text, {a, b}), want) << a << " " << b;
+    for (std::size_t b = a; b <= text.size(); ++b)
+      EXPECT_EQ(scan(text, {a, b}), want) << a << " " << b;
   }
   std::vector<std::size_t> all;
   for (std::size_t i = 0; i < text.size(); ++i) all.push_back(i);
@@ -92,11 +95,12 @@ TEST(SseScanner, EverySplitGivesTheSameEvents) {
 
 TEST(SseScanner, RandomTextsAndSplitsAgree) {
   Rng rng(7);
-  const char* const parts[] = {"data:", " ", "\n", "\r", "\r\n", ":", "x", "event: e", "\n\n", "data: yy",
-                               "\xEF\xBB\xBF", "\xEF", "\xBB"};
+  const char* const parts[] = {"data:",    " ",    "\n",       "\r",           "\r\n", ":",   "x",
+                               "event: e", "\n\n", "data: yy", "\xEF\xBB\xBF", "\xEF", "\xBB"};
   for (int round = 0; round < 3000; ++round) {
     std::string text;
-    for (std::uint64_t n = rng.next() % 30; n > 0; --n) text += parts[rng.next() % std::size(parts)];
+    for (std::uint64_t n = rng.next() % 30; n > 0; --n)
+      text += parts[rng.next() % std::size(parts)];
     std::vector<std::size_t> cuts;
     for (std::size_t i = 0; i <= text.size(); ++i) {
       if (rng.next() % 3 == 0) cuts.push_back(i);

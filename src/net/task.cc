@@ -22,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
 
 Clock::time_point at(TimeNs t) {
-  return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(t)));
+  return Clock::time_point(
+      std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(t)));
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ void spawn(Executor executor, Task<void> task, const char* name) {
     try {
       std::rethrow_exception(failure);
     } catch (const std::exception& e) {
-      log_error("net", std::string("a task ended by an exception task=") + name + " what=" + e.what());
+      log_error("net",
+                std::string("a task ended by an exception task=") + name + " what=" + e.what());
     } catch (...) {
       log_error("net", std::string("a task ended by an unknown exception task=") + name);
     }

@@ -69,13 +69,16 @@ Result<Url> parse_url(std::string_view text) {
   bool has_port = false;
   if (authority.starts_with('[')) {
     const std::size_t end = authority.find(']');
-    if (end == std::string_view::npos) return bad_url(text, "the [ of an IPv6 address is not closed");
+    if (end == std::string_view::npos)
+      return bad_url(text, "the [ of an IPv6 address is not closed");
     url.host = lower(authority.substr(1, end - 1));
     authority.remove_prefix(end + 1);
-    if (url.host.find(':') == std::string::npos || !std::all_of(url.host.begin(), url.host.end(), ipv6_char)) {
+    if (url.host.find(':') == std::string::npos ||
+        !std::all_of(url.host.begin(), url.host.end(), ipv6_char)) {
       return bad_url(text, "what stands in [ ] is not an IPv6 address");
     }
-    if (!authority.empty() && authority.front() != ':') return bad_url(text, "unexpected text after ]");
+    if (!authority.empty() && authority.front() != ':')
+      return bad_url(text, "unexpected text after ]");
     has_port = !authority.empty();
     port = has_port ? authority.substr(1) : authority;
   } else {

@@ -61,7 +61,7 @@ void PrefixIndex::match(std::span<const std::uint64_t> chain, Match& out) const 
       if (slot >= slots || depth == 0) continue;
       const SlotState& state = slots_[slot];
       out.depth[slot] = static_cast<std::uint32_t>(depth);
-      out.last_use[slot] = state.nodes[state.map.find(previous)].stamp * kTick;
+      out.last_use[slot] = state.nodes[node_of(static_cast<Slot>(slot), previous)].stamp * kTick;
     }
   };
   std::size_t depth = 0;
@@ -96,7 +96,7 @@ std::uint32_t PrefixIndex::intern_block(std::uint64_t hash) {
     blocks_.push_back({});
     bits_.resize(bits_.size() + words_, 0);
   }
-  blocks_[block] = {hash, 0};
+  blocks_[block] = {hash, 0, kNil, kNil};
   block_of_.put(hash, block);
   return block;
 }
@@ -115,8 +115,10 @@ void PrefixIndex::link_newest(SlotState& state, std::uint32_t node) {
   state.newest = node;
 }
 
-void PrefixIndex::touch(SlotState& state, Slot slot, std::uint32_t block, std::uint32_t stamp) {
-  std::uint32_t node = state.map.find(block);
+void PrefixIndex::touch(Slot slot, std::uint32_t block, std::uint32_t stamp) {
+  SlotState& state = slots_[slot];
+  const bool held = (bits(block)[slot / 64] >> (slot % 64)) & 1;
+  std::uint32_t node = held ? node_of(slot, block) : kNil;
   if (node != kNil) {
     unlink(state, node);
   } else {
@@ -128,9 +130,16 @@ void PrefixIndex::touch(SlotState& state, Slot slot, std::uint32_t block, std::u
       state.nodes.push_back({});
     }
     state.nodes[node].block = block;
-    state.map.put(block, node);
+    Block& b = blocks_[block];
+    if (b.inline_slot == kNil) {
+      b.inline_slot = slot;
+      b.inline_node = node;
+    } else {
+      state.map.put(block, node);
+    }
+    ++state.holdings;
     bits(block)[slot / 64] |= std::uint64_t{1} << (slot % 64);
-    ++blocks_[block].holders;
+    ++b.holders;
     ++total_holdings_;
   }
   state.nodes[node].stamp = stamp;
@@ -149,13 +158,8 @@ void PrefixIndex::insert(Slot slot, std::span<const std::uint64_t> chain, TimeNs
   for (std::size_t i = 0; i < n; ++i) {
     if (i + kAhead < n) block_of_.prefetch(chain[i + kAhead]);
     interned_[i] = intern_block(chain[i]);
-    __builtin_prefetch(bits(interned_[i]));
-    state.map.prefetch(interned_[i]);
   }
-  for (std::size_t i = n; i-- > 0;) {
-    if (i >= kAhead) state.map.prefetch(interned_[i - kAhead]);
-    touch(state, slot, interned_[i], stamp);
-  }
+  for (std::size_t i = n; i-- > 0;) touch(slot, interned_[i], stamp);
   enforce_limits(slot);
 }
 
@@ -164,24 +168,37 @@ void PrefixIndex::drop(Slot slot, std::uint32_t node) {
   const std::uint32_t block = state.nodes[node].block;
   unlink(state, node);
   state.free_nodes.push_back(node);
-  state.map.erase(block);
+  --state.holdings;
+  Block& b = blocks_[block];
+  if (b.inline_slot == slot) {
+    b.inline_slot = b.inline_node = kNil;
+  } else {
+    state.map.erase(block);
+  }
   bits(block)[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
   --total_holdings_;
-  if (--blocks_[block].holders == 0) {
-    block_of_.erase(blocks_[block].hash);
+  if (--b.holders == 0) {
+    block_of_.erase(b.hash);
     free_blocks_.push_back(block);
   }
 }
 
 void PrefixIndex::evict_oldest(Slot slot) {
-  drop(slot, slots_[slot].oldest);
+  // Evictions come in runs: fetch what the next one will need.
+  const SlotState& state = slots_[slot];
+  if (const std::uint32_t next = state.nodes[state.oldest].next; next != kNil) {
+    block_of_.prefetch(blocks_[state.nodes[next].block].hash);
+    if (const std::uint32_t after = state.nodes[next].next; after != kNil)
+      __builtin_prefetch(&blocks_[state.nodes[after].block]);
+  }
+  drop(slot, state.oldest);
   ++evictions_;
 }
 
 void PrefixIndex::enforce_limits(Slot slot) {
   SlotState& state = slots_[slot];
   if (state.capacity != 0)
-    while (state.map.size() > state.capacity) evict_oldest(slot);
+    while (state.holdings > state.capacity) evict_oldest(slot);
   // Worst-case bytes of one holding: node and its map cell at the lowest load
   // after growth, plus a block, its map cell and its bits if it is the only holder.
   const std::size_t per_holding = 2 * sizeof(Node) + 2 * 4 + 46 + 46 + 2 * sizeof(Block) + 16 * words_;
@@ -189,7 +206,7 @@ void PrefixIndex::enforce_limits(Slot slot) {
   while (total_holdings_ > max_holdings) {
     Slot largest = 0;
     for (Slot s = 1; s < slots_.size(); ++s)
-      if (slots_[s].map.size() > slots_[largest].map.size()) largest = s;
+      if (slots_[s].holdings > slots_[largest].holdings) largest = s;
     // In batches: finding the largest slot costs a scan of all slots.
     for (int i = 0; i < 64 && slots_[largest].oldest != kNil && total_holdings_ > max_holdings; ++i)
       evict_oldest(largest);
@@ -199,7 +216,7 @@ void PrefixIndex::enforce_limits(Slot slot) {
 void PrefixIndex::erase(Slot slot, std::uint64_t hash) {
   const std::uint32_t block = block_of_.find(hash);
   if (block == kNil || slot >= slots_.size()) return;
-  const std::uint32_t node = slots_[slot].map.find(block);
+  const std::uint32_t node = node_of(slot, block);
   if (node != kNil) drop(slot, node);
 }
 

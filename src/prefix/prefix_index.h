@@ -53,7 +53,7 @@ class PrefixIndex {
   // The slot evicted this block (a KV event said so). Unknown blocks are ignored.
   void erase(Slot slot, std::uint64_t hash);
 
-  std::size_t holdings(Slot slot) const { return slots_[slot].map.size(); }
+  std::size_t holdings(Slot slot) const { return slots_[slot].holdings; }
   std::size_t holdings() const { return total_holdings_; }
   std::size_t blocks() const { return block_of_.size(); }
   std::size_t bytes() const;
@@ -61,24 +61,32 @@ class PrefixIndex {
 
  private:
   static constexpr std::uint32_t kNil = 0xffffffffu;
+  // Most blocks have one holder ever: that one's node stands in the block itself,
+  // only further holders are looked up in their slot's map.
   struct Block {
     std::uint64_t hash;
-    std::uint32_t holders;  // number of bits set
+    std::uint32_t holders;              // number of bits set
+    std::uint32_t inline_slot, inline_node;  // kNil: nobody
   };
   struct Node {
     std::uint32_t block, prev, next;  // prev: older, next: newer
     std::uint32_t stamp;              // last use in kTick units
   };
   struct SlotState {
-    FlatMap64 map;  // block number -> node number
+    FlatMap64 map;  // block number -> node number, but for nodes that stand in the block
+    std::size_t holdings = 0;
     std::vector<Node> nodes;
     std::vector<std::uint32_t> free_nodes;
     std::uint32_t oldest = kNil, newest = kNil;
     std::size_t capacity = 0;
   };
 
+  std::uint32_t node_of(Slot slot, std::uint32_t block) const {
+    const Block& b = blocks_[block];
+    return b.inline_slot == slot ? b.inline_node : slots_[slot].map.find(block);
+  }
   std::uint32_t intern_block(std::uint64_t hash);
-  void touch(SlotState& state, Slot slot, std::uint32_t block, std::uint32_t stamp);
+  void touch(Slot slot, std::uint32_t block, std::uint32_t stamp);
   void unlink(SlotState& state, std::uint32_t node);
   void link_newest(SlotState& state, std::uint32_t node);
   void evict_oldest(Slot slot);

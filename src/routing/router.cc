@@ -48,7 +48,10 @@ void Router::on(TimeNs now, const RequestArrived& e, Effects& out) {
 
 void Router::on(TimeNs now, const AttemptFailed& e, Effects& out) {
   const auto it = requests_.find(e.request);
-  if (it == requests_.end() || it->second.held) {
+  // A late report about an attempt that was replaced must not fail the new one.
+  if (it == requests_.end() ||
+      std::find(it->second.leases.begin(), it->second.leases.end(), e.lease) ==
+          it->second.leases.end()) {
     ++counters_.ignored_reports;
     return;
   }
@@ -242,6 +245,7 @@ void Router::on(TimeNs now, const Timer&, Effects& out) {
 
 // Null when the incarnation that holds the lease has left: it owns nothing now.
 InstanceState* Router::state_of(const Lease& lease) {
+  if (lease.departed) return nullptr;
   InstanceState& state = fleet_.at(lease.slot);
   const bool same = state.present && state.info.id == lease.instance &&
                     state.info.incarnation == lease.incarnation;
@@ -318,6 +322,8 @@ void Router::finish_request_if_done(RequestId id) {
 
 void Router::retire(TimeNs now, Fleet::Slot slot) {
   for (PolicySlot& p : policies_) p.policy->on_instance_down(now, slot, fleet_);
+  // The slot, the id and even the incarnation may come back: what was placed before owns nothing.
+  for (LeaseId id : fleet_.at(slot).residents) leases_.at(id).departed = true;
   prefix_.clear_slot(slot);
   fleet_.remove(slot);
 }

@@ -93,6 +93,7 @@ class Router {
     Incarnation incarnation = 0;
     Role role = Role::kFull;
     bool decoding = false;
+    bool departed = false;  // its instance left, or restarted, since
     TimeNs placed_at = 0;
     TimeNs first_token_at = 0;
     double prompt_tokens = 0;

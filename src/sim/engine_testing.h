@@ -41,7 +41,7 @@ inline EngineRequest request(std::uint64_t id, std::int64_t prompt, std::int64_t
   for (std::int64_t b = 0; b < prompt / block_tokens; ++b) {
     const bool shared = family != 0 && b < shared_blocks;
     r.block_hashes.push_back(
-        hash_combine(shared ? family : 1'000'000 + id, static_cast<std::uint64_t>(b)));
+        hash_combine(mix64(shared ? family : 1'000'000 + id), static_cast<std::uint64_t>(b)));
   }
   return r;
 }

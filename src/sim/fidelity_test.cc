@@ -2,6 +2,7 @@
 // Does the engine model tell the truth? Step times against measured kernels, and
 // the whole engine against a measured vLLM 0.19 run. Measured numbers: tables of
 // aiconfigurator (Apache-2.0) and LLMServingSim (MIT), Llama-3.1-8B bf16.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include "sim/engine.h"
 #include "sim/gpu_presets.h"
 #include "sim/step_time.h"
+#include "sim/step_time_table.h"
 #include "sim/trace_lines.h"
 
 namespace lodestar::sim {
@@ -179,9 +181,8 @@ EngineConfig as_it_ran() {
   return config;
 }
 
-Means simulate(const std::vector<Row>& rows, const EngineConfig& config, StepOverhead overhead,
-               EngineStats& stats) {
-  const auto time = llama_on(find_gpu("rtx-4090")->params, overhead);
+Means simulate(const std::vector<Row>& rows, const EngineConfig& config,
+               std::shared_ptr<const StepTime> time, EngineStats& stats) {
   auto engine = Engine::create(config, time, Rng(1));
   EXPECT_TRUE(engine.has_value());
   std::map<std::uint64_t, double> arrival, first;
@@ -232,22 +233,34 @@ TEST(Fidelity, MeasuredRunOnRtx4090) {
   }
   std::printf("measured: TTFT %.2f s, TPOT %.2f ms, E2E %.2f s\n", real.ttft_s, real.tpot_ms,
               real.e2e_s);
-  const double per_seq_us = StepOverhead{}.per_seq_us;
-  for (double fixed_ms : {0.0, StepOverhead{}.fixed_ms, 0.5, 1.0}) {
+  const auto compare = [&](const char* what, StepOverhead overhead, const auto& time) {
     EngineStats stats;
-    const Means m = simulate(rows, as_it_ran(), {fixed_ms, per_seq_us}, stats);
-    const double ttft = m.ttft_s / real.ttft_s - 1, tpot = m.tpot_ms / real.tpot_ms - 1,
-                 e2e = m.e2e_s / real.e2e_s - 1;
-    std::printf("overhead %.1f ms + %.0f us/seq: TTFT %+.1f %%, TPOT %+.1f %%, E2E %+.1f %%, "
+    const Means m = simulate(rows, as_it_ran(), time, stats);
+    const Means error{m.ttft_s / real.ttft_s - 1, m.tpot_ms / real.tpot_ms - 1,
+                      m.e2e_s / real.e2e_s - 1};
+    std::printf("%s, overhead %.1f ms + %.0f us/seq: TTFT %+.1f %%, TPOT %+.1f %%, E2E %+.1f %%, "
                 "%lld preemptions, hit ratio %.3f\n",
-                fixed_ms, per_seq_us, 100 * ttft, 100 * tpot, 100 * e2e,
-                static_cast<long long>(stats.preemptions),
+                what, overhead.fixed_ms, overhead.per_seq_us, 100 * error.ttft_s,
+                100 * error.tpot_ms, 100 * error.e2e_s, static_cast<long long>(stats.preemptions),
                 static_cast<double>(stats.prompt_tokens_cached) /
                     static_cast<double>(stats.prompt_tokens));
-    if (fixed_ms != StepOverhead{}.fixed_ms) continue;
-    EXPECT_LE(std::fabs(ttft), 0.05);
-    EXPECT_LE(std::fabs(tpot), 0.05);
-    EXPECT_LE(std::fabs(e2e), 0.05);
+    return error;
+  };
+  const GpuParams gpu = find_gpu("rtx-4090")->params;
+  const StepOverhead chosen;
+  for (double fixed_ms : {0.0, 0.5, 1.0}) {
+    const StepOverhead overhead{fixed_ms, chosen.per_seq_us};
+    compare("formula", overhead, llama_on(gpu, overhead));
+  }
+  const auto tables = load_table_step_time(
+      *find_table_files(shared_dir() / "profiles", "lss_RTX4090_Llama-3.1-8B"), gpu,
+      find_served_model("llama-3.1-8b")->params, chosen);
+  ASSERT_TRUE(tables.has_value()) << tables.error().message;
+  const Means defaults = compare("formula", chosen, llama_on(gpu, chosen));
+  for (const Means& error : {defaults, compare("tables", chosen, *tables)}) {
+    EXPECT_LE(std::fabs(error.ttft_s), 0.05);
+    EXPECT_LE(std::fabs(error.tpot_ms), 0.05);
+    EXPECT_LE(std::fabs(error.e2e_s), 0.05);
   }
 }
 

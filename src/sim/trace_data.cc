@@ -10,6 +10,17 @@
 namespace lodestar::sim {
 namespace {
 
+// Recorders write a little out of order now and then; rows of one time keep theirs.
+void sort_by_time(std::vector<TraceRow>& rows) {
+  std::vector<std::pair<TimeNs, std::size_t>> order;
+  for (std::size_t i = 0; i < rows.size(); ++i) order.emplace_back(rows[i].timestamp, i);
+  if (std::is_sorted(order.begin(), order.end())) return;
+  std::sort(order.begin(), order.end());
+  std::vector<TraceRow> sorted;
+  for (const auto& [timestamp, i] : order) sorted.push_back(rows[i]);
+  rows = std::move(sorted);
+}
+
 Result<std::shared_ptr<const Trace>> read_trace(LineSource lines, TraceFormat format) {
   auto trace = std::make_shared<Trace>();
   trace->format = format;
@@ -30,10 +41,7 @@ Result<std::shared_ptr<const Trace>> read_trace(LineSource lines, TraceFormat fo
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: holds no requests; is it the right file and format?", lines.name()));
   if (format == TraceFormat::kKvCacheTester) return trace;
-  // Recorders write a little out of order now and then; a file in order stays as it is.
-  std::stable_sort(trace->rows.begin(), trace->rows.end(), [](const TraceRow& a, const TraceRow& b) {
-    return a.timestamp < b.timestamp;
-  });
+  sort_by_time(trace->rows);
   const TimeNs start = trace->rows.front().timestamp;
   for (TraceRow& row : trace->rows) row.timestamp -= start;
   return trace;

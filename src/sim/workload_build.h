@@ -3,6 +3,7 @@
 // synthetic.cc): appends requests to a plan and links what waits for what.
 #pragma once
 #include <cstdint>
+#include <string_view>
 #include <utility>
 #include <vector>
 

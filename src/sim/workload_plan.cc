@@ -127,8 +127,9 @@ Result<void> PlanBuilder::finish(std::uint64_t seed) {
   lay_out_edges();
   for (std::uint32_t i = 0; i < plan_.requests.size(); ++i)
     if (plan_.requests[i].pending == 0) plan_.heads.push_back(i);
-  std::stable_sort(plan_.heads.begin(), plan_.heads.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return plan_.requests[a].arrival < plan_.requests[b].arrival;
+  std::sort(plan_.heads.begin(), plan_.heads.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const TimeNs x = plan_.requests[a].arrival, y = plan_.requests[b].arrival;
+    return x != y ? x < y : a < b;
   });
   draw_slo(workload_rng(seed).fork("slo"));
   return {};
@@ -136,16 +137,18 @@ Result<void> PlanBuilder::finish(std::uint64_t seed) {
 
 void PlanBuilder::sort_open_loop() {
   auto& all = plan_.requests;
-  std::stable_sort(all.begin(), all.end(), [](const PlannedRequest& a, const PlannedRequest& b) {
-    return a.arrival < b.arrival;
+  // Spans grow with every request, so their place tells which one was made first.
+  std::sort(all.begin(), all.end(), [](const PlannedRequest& a, const PlannedRequest& b) {
+    return a.arrival != b.arrival ? a.arrival < b.arrival : a.spans_begin < b.spans_begin;
   });
   while (!all.empty() && all.back().arrival >= plan_.end) all.pop_back();
   if (all.size() > plan_.max_requests) all.resize(plan_.max_requests);
 }
 
 void PlanBuilder::lay_out_edges() {
-  std::stable_sort(links_.begin(), links_.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(links_.begin(), links_.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second.to < b.second.to;
+  });
   std::size_t next = 0;
   for (std::uint32_t i = 0; i < plan_.requests.size(); ++i) {
     PlannedRequest& r = plan_.requests[i];

@@ -98,7 +98,8 @@ TEST(World, SameSeedSameBitsOverEveryPolicyWithFaultsJitterAndScrapeLoss) {
       return std::pair{w->router().decision_hash(), w->router().state_hash()};
     };
     EXPECT_EQ(once(7), once(7)) << row.name;
-    EXPECT_NE(once(7).first, once(8).first) << row.name;  // jitter differs, so times differ
+    // Jitter differs, so times differ, and with them every rule that looks at load.
+    if (row.name != "round-robin") { EXPECT_NE(once(7).first, once(8).first) << row.name; }
   }
 }
 
@@ -213,7 +214,7 @@ TEST(World, OracleIsNotBeatenByCountingOnUnequalEngines) {
     c.engines[0].config.speed_factor = 4;
     const World* self = nullptr;
     auto world = World::create(
-        std::move(c), Workload(plan_of(300, 3000, 60, 10)),
+        std::move(c), Workload(plan_of(300, 3000, 120, 10)),
         [&](std::string_view name) -> Result<std::unique_ptr<Policy>> {
           if (oracle) return make_oracle(*self);
           return make_policy(name);

@@ -88,8 +88,18 @@ Effects Lab::send(const Event& event) {
 
 // Our own books, before the router answers: what the event says by itself.
 void Lab::before(const Event& event) {
-  if (const auto* e = std::get_if<InstanceUp>(&event)) alive_[e->info.id.value] = e->info.incarnation;
-  if (const auto* e = std::get_if<InstanceDown>(&event)) alive_.erase(e->instance.value);
+  const auto depart = [&](InstanceId id) {
+    for (auto& [key, lease] : open_) lease.departed = lease.departed || lease.instance == id;
+  };
+  if (const auto* e = std::get_if<InstanceUp>(&event)) {
+    const auto it = alive_.find(e->info.id.value);
+    if (it != alive_.end() && it->second != e->info.incarnation) depart(e->info.id);
+    alive_[e->info.id.value] = e->info.incarnation;
+  }
+  if (const auto* e = std::get_if<InstanceDown>(&event)) {
+    depart(e->instance);
+    alive_.erase(e->instance.value);
+  }
   if (const auto* e = std::get_if<FirstToken>(&event)) {
     const auto it = open_.find(e->lease.value);
     if (it != open_.end() && !it->second.decoding) {
@@ -126,8 +136,9 @@ void Lab::account(const Effects& effects) {
         EXPECT_EQ(alive_[p.instance.value], p.incarnation);
         EXPECT_FALSE(open_.contains(p.lease.value)) << "a lease was reused";
         const double hit = d->placements.size() == 1 ? d->hit_tokens : 0;
-        open_[p.lease.value] = {d->request, p.instance, p.incarnation, p.role,
+        open_[p.lease.value] = {d->request,       p.instance, p.incarnation, p.role, false,
                                 d->prompt_tokens, d->prompt_tokens - hit};
+        placements_.push_back(p.instance);
       }
       for (InstanceId f : d->fallbacks) EXPECT_TRUE(alive_.contains(f.value));
       fates_[d->request.value] = Fate::kPlaced;
@@ -145,37 +156,43 @@ void Lab::account(const Effects& effects) {
 
 void Lab::close(LeaseId lease) { open_.erase(lease.value); }
 
+// The sums that the router keeps step by step, here anew from all open leases.
+std::map<std::uint32_t, Lab::Books> Lab::naive_books() const {
+  std::map<std::uint32_t, Books> books;
+  for (const auto& [id, lease] : open_) {
+    if (lease.departed) continue;
+    Books& mine = books[lease.instance.value];
+    EXPECT_EQ(lease.incarnation, alive_.at(lease.instance.value));
+    ++mine.load.inflight;
+    mine.pair = mine.pair || lease.role != Role::kFull;
+    if (lease.decoding) {
+      ++mine.load.inflight_decode;
+      mine.load.decode_generated_tokens += static_cast<double>(lease.generated);
+      mine.load.decode_context_tokens += lease.prompt_tokens + static_cast<double>(lease.generated);
+    } else {
+      ++mine.load.inflight_prefill;
+      mine.load.pending_prompt_tokens += lease.prompt_tokens;
+      mine.load.pending_uncached_tokens += lease.uncached_tokens;
+    }
+  }
+  return books;
+}
+
 void Lab::check_books() {
+  const auto near = [](double a, double b) { return std::fabs(a - b) <= 1e-6 * (1 + std::fabs(b)); };
+  auto books = naive_books();
   for (Fleet::Slot slot : router_->fleet().present()) {
     const InstanceState& state = router_->fleet().at(slot);
-    OwnLoad mine;
-    std::size_t residents = 0;
-    bool pair = false;  // the hit of the second placement is not in the effect
-    for (const auto& [id, lease] : open_) {
-      if (lease.instance != state.info.id || lease.incarnation != state.info.incarnation) continue;
-      ++residents;
-      ++mine.inflight;
-      pair = pair || lease.role != Role::kFull;
-      if (lease.decoding) {
-        ++mine.inflight_decode;
-        mine.decode_generated_tokens += static_cast<double>(lease.generated);
-        mine.decode_context_tokens += lease.prompt_tokens + static_cast<double>(lease.generated);
-      } else {
-        ++mine.inflight_prefill;
-        mine.pending_prompt_tokens += lease.prompt_tokens;
-        mine.pending_uncached_tokens += lease.uncached_tokens;
-      }
-    }
-    const auto near = [](double a, double b) { return std::fabs(a - b) <= 1e-6 * (1 + std::fabs(b)); };
     const OwnLoad& own = state.own;
-    EXPECT_EQ(own.inflight, mine.inflight) << "instance " << state.info.id.value;
-    EXPECT_EQ(own.inflight_prefill, mine.inflight_prefill);
-    EXPECT_EQ(own.inflight_decode, mine.inflight_decode);
-    EXPECT_TRUE(near(own.pending_prompt_tokens, mine.pending_prompt_tokens));
-    EXPECT_TRUE(pair || near(own.pending_uncached_tokens, mine.pending_uncached_tokens));
-    EXPECT_TRUE(near(own.decode_generated_tokens, mine.decode_generated_tokens));
-    EXPECT_TRUE(near(own.decode_context_tokens, mine.decode_context_tokens));
-    EXPECT_EQ(state.residents.size(), residents);
+    const Books& mine = books[state.info.id.value];
+    EXPECT_EQ(own.inflight, mine.load.inflight) << "instance " << state.info.id.value;
+    EXPECT_EQ(own.inflight_prefill, mine.load.inflight_prefill);
+    EXPECT_EQ(own.inflight_decode, mine.load.inflight_decode);
+    EXPECT_TRUE(near(own.pending_prompt_tokens, mine.load.pending_prompt_tokens));
+    EXPECT_TRUE(mine.pair || near(own.pending_uncached_tokens, mine.load.pending_uncached_tokens));
+    EXPECT_TRUE(near(own.decode_generated_tokens, mine.load.decode_generated_tokens));
+    EXPECT_TRUE(near(own.decode_context_tokens, mine.load.decode_context_tokens));
+    EXPECT_EQ(static_cast<std::int64_t>(state.residents.size()), mine.load.inflight);
   }
   EXPECT_EQ(router_->open_leases(), open_.size());
 }
@@ -242,7 +259,7 @@ void Lab::finish_all() {
 
 std::vector<std::uint32_t> Lab::placements_by_instance(std::uint32_t instances) const {
   std::vector<std::uint32_t> count(instances + 1, 0);
-  for (InstanceId id : picks_) ++count[id.value];
+  for (InstanceId id : placements_) ++count[id.value];
   return count;
 }
 

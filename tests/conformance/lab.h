@@ -30,6 +30,7 @@ struct OpenLease {
   InstanceId instance;
   Incarnation incarnation = 0;
   Role role = Role::kFull;
+  bool departed = false;  // its instance left, or restarted, since
   double prompt_tokens = 0, uncached_tokens = 0;
   std::int64_t generated = 0;
   bool decoding = false;
@@ -72,6 +73,11 @@ class Lab {
   void check_books();  // the router's OwnLoad against ours, for every instance
 
  private:
+  struct Books {
+    OwnLoad load;
+    bool pair = false;  // the hit of a second placement is not in the effect
+  };
+  std::map<std::uint32_t, Books> naive_books() const;
   void before(const Event& event);
   void account(const Effects& effects);
   void close(LeaseId lease);
@@ -84,7 +90,8 @@ class Lab {
   std::map<std::uint64_t, Dispatch> dispatches_;
   std::map<std::uint64_t, OpenLease> open_;
   std::map<std::uint32_t, Incarnation> alive_;
-  std::vector<InstanceId> picks_;
+  std::vector<InstanceId> picks_;       // of the first placement of each dispatch
+  std::vector<InstanceId> placements_;  // of all
   TimeNs wake_at_ = kNever;
 };
 
