@@ -12,6 +12,8 @@ namespace lodestar::loadgen {
 
 // What one request brings home. Wall times.
 struct LoadRun::Sending {
+  explicit Sending(bool keep_text) : reader(keep_text) {}
+
   std::uint32_t slot = 0;
   sim::SimRequest request;
   std::size_t target = 0;
@@ -58,8 +60,8 @@ net::Task<Result<void>> LoadRun::find_served_model() {
   net::RequestOptions request;
   request.first_byte_timeout = 10 * kSecond;
   const bool v1 = options_.targets.front().base_path.ends_with("/v1");
-  auto response = co_await pools_.front()->fetch(
-      request_head("GET", v1 ? "/models" : "/v1/models"), {}, request);
+  net::RequestHead head = request_head("GET", v1 ? "/models" : "/v1/models");
+  auto response = co_await pools_.front()->fetch(std::move(head), {}, request);
   if (!response) co_return std::unexpected(response.error());
   const std::string id = first_served_model(response->body);
   if (id.empty())
@@ -110,18 +112,18 @@ net::Task<Result<void>> LoadRun::run() {
 net::Task<void> LoadRun::send(std::uint32_t slot, sim::SimRequest request, TimeNs planned_wall) {
   const sim::RequestTruth truth = workload_.truth(request.index);
   const bool keep_text = workload_.plan().closed_loop;
-  Sending sending{.slot = slot,
-                  .request = request,
-                  .target = slot % pools_.size(),
-                  .planned = planned_wall,
-                  .body = request_body(request, truth.output_tokens, answers_, options_.body),
-                  .reader = StreamReader(keep_text),
-                  .instance = {}};
+  Sending sending(keep_text);
+  sending.slot = slot;
+  sending.request = request;
+  sending.target = slot % pools_.size();
+  sending.planned = planned_wall;
+  sending.body = request_body(request, truth.output_tokens, answers_, options_.body);
   cancels_[slot] = sending.cancel;
   const DurationNs late = std::max<DurationNs>(net::now_ns() - planned_wall, 0);
   outcome_.lateness[slot] = late;
   worst_late_ms_ = std::max(worst_late_ms_, to_ms(late));
-  std::string failure = stopping_ ? "stopped" : co_await exchange(sending);
+  std::string failure = "stopped";
+  if (!stopping_) failure = co_await exchange(sending);
   if (keep_text && failure.empty())
     answers_.remember(truth.output, std::move(sending.reader.totals().text));
   settle(slot, sending, std::move(failure));
@@ -146,8 +148,8 @@ net::Task<std::string> LoadRun::exchange(Sending& sending) {
   const int status = stream->head().status;
   if (status != 200) {
     auto body = co_await stream->read_all(64 * 1024);
-    co_return fmt::format("HTTP {}: {}", status,
-                          body ? error_message_of(*body) : body.error().message);
+    const std::string message = body ? error_message_of(*body) : body.error().message;
+    co_return fmt::format("HTTP {}: {}", status, message);
   }
   std::string failure = co_await read_stream(sending, *stream);
   co_return failure;

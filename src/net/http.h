@@ -20,6 +20,8 @@ bool equal_ignoring_case(std::string_view a, std::string_view b);
 class Headers {
  public:
   Headers() = default;
+  // In a coroutine give the list a name first: g++ 12 refuses an initializer list
+  // within a co_await expression ("array used as initializer").
   Headers(std::initializer_list<std::pair<std::string_view, std::string_view>> list) {
     for (const auto& [name, value] : list) add(name, value);
   }

@@ -170,12 +170,11 @@ std::string plot_ttft_cdf(const Comparison& comparison) {
   std::vector<EndLabel> legend;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i].empty()) continue;
-    constexpr int kSteps = 300;
+    constexpr int kHalf = 150;
     std::vector<std::pair<double, double>> points;
-    for (int step = 0; step <= kSteps; ++step) {
+    for (int step = 0; step <= 2 * kHalf; ++step) {
       // Half of the points describe the last tenth, where policies differ most.
-      const double q = step <= kSteps / 2 ? 0.9 * step / (kSteps / 2)
-                                          : 0.9 + 0.1 * (step - kSteps / 2) / (kSteps / 2);
+      const double q = step <= kHalf ? 0.9 * step / kHalf : 0.9 + 0.1 * (step - kHalf) / kHalf;
       points.emplace_back(x(quantile(values[i], q)), y(q));
     }
     svg.path(points, series_class(i), comparison.policies[i].policy);

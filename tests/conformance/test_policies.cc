@@ -2,20 +2,23 @@
 #include "conformance/test_policies.h"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "policies/catalog.h"
+#include "policies/picker.h"
 
 namespace lodestar::testing {
 namespace {
 
-// By ascending id among equals: these policies need no chance.
-std::size_t least_loaded(const DecisionContext& context, std::size_t except) {
-  std::size_t best = except == 0 ? 1 : 0;
-  for (std::size_t i = best + 1; i < context.rows.size(); ++i)
-    if (i != except && context.rows[i].inflight < context.rows[best].inflight) best = i;
-  return best;
-}
 constexpr std::size_t kNobody = static_cast<std::size_t>(-1);
+
+std::size_t least_loaded(const DecisionContext& context, std::size_t except) {
+  std::vector<double> load;
+  for (const FeatureRow& row : context.rows) load.push_back(row.inflight);
+  if (except != kNobody) load[except] = std::numeric_limits<double>::quiet_NaN();
+  return pick_least(load, load, context.rng).index;
+}
 
 }  // namespace
 

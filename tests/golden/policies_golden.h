@@ -5,6 +5,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ inline void expect_golden(const std::string& policy, const std::vector<GoldenCas
       ASSERT_EQ(costs.size(), c.costs.size());
       for (std::size_t i = 0; i < costs.size(); ++i) {
         if (costs[i] == c.costs[i]) continue;  // also +inf
-        EXPECT_NEAR(costs[i], c.costs[i], 1e-6 * (1 + c.costs[i])) << "candidate " << i;
+        EXPECT_NEAR(costs[i], c.costs[i], 1e-6 * (1 + std::fabs(c.costs[i]))) << "candidate " << i;
       }
     }
     const Decision& d = bench.decide();
