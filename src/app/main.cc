@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   lodestar::app::add_engine_command(app, exit_code);
   lodestar::app::add_sim_command(app, exit_code);
   lodestar::app::add_bench_command(app, exit_code);
+  lodestar::app::add_report_command(app, exit_code);
   lodestar::app::add_replay_command(app, exit_code);
   lodestar::app::add_doctor_command(app, exit_code);
   try {

@@ -86,7 +86,7 @@ sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& 
   data.command = fmt::format("lodestar sim --cluster {} --workload {} --policy {} --seeds {}", args.cluster,
                              args.workload, fmt::join(args.policies, ","), args.seeds);
   for (const Cell& cell : cells) {
-    sim::ReportRun run = sim::to_report_run(cell.outcome);
+    sim::ReportRun run = sim::report_run_of(cell.outcome.records, cell.outcome.result);
     run.cluster = stem(args.cluster);
     run.workload = stem(args.workload);
     data.runs.push_back(std::move(run));

@@ -19,7 +19,8 @@ std::string bounds_of(const FieldSpec& spec) {
 std::string type_of(const FieldInfo& field) {
   if (field.choices.empty()) return field.type;
   std::string text;
-  for (const std::string& word : field.choices) text += (text.empty() ? "" : ", ") + ("`" + word + "`");
+  for (const std::string& word : field.choices)
+    text += (text.empty() ? "" : ", ") + ("`" + word + "`");
   return text;
 }
 
@@ -35,16 +36,20 @@ void add_table(const SchemaBase& schema, const std::string& path, int level, std
   for (const FieldInfo& field : fields) any_hot |= field.spec.reload == Reload::kHot;
   out += fmt::format("{} {}\n\n", std::string(static_cast<std::size_t>(level), '#'),
                      path.empty() ? schema.name() : "`" + path + "`");
-  out += any_hot ? "| key | type | default | bounds | change | meaning |\n|---|---|---|---|---|---|\n"
-                 : "| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n";
+  out += any_hot
+             ? "| key | type | default | bounds | change | meaning |\n|---|---|---|---|---|---|\n"
+             : "| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n";
   for (const FieldInfo& field : fields) {
-    const std::string fallback =
-        field.spec.required ? "**required**" : field.default_text.empty() ? "" : "`" + field.default_text + "`";
+    const std::string fallback = field.spec.required          ? "**required**"
+                                 : field.default_text.empty() ? ""
+                                                              : "`" + field.default_text + "`";
     std::string bounds = bounds_of(field.spec);
     if (!field.spec.unit.empty()) bounds += (bounds.empty() ? "" : " ") + field.spec.unit;
     out += fmt::format("| `{}` | {} | {} | {} | {}{} |\n", field.name, cell(type_of(field)),
                        cell(fallback), bounds,
-                       !any_hot ? "" : field.spec.reload == Reload::kHot ? "live | " : "restart | ",
+                       !any_hot                            ? ""
+                       : field.spec.reload == Reload::kHot ? "live | "
+                                                           : "restart | ",
                        cell(field.spec.help));
   }
   out += "\n";
@@ -71,10 +76,16 @@ std::string json_limits(const FieldSpec& spec, bool is_text) {
   std::string out;
   if (std::isfinite(spec.min))
     out += fmt::format(", \"{}\": {}",
-                       is_text ? "minLength" : spec.above_min ? "exclusiveMinimum" : "minimum", spec.min);
+                       is_text          ? "minLength"
+                       : spec.above_min ? "exclusiveMinimum"
+                                        : "minimum",
+                       spec.min);
   if (std::isfinite(spec.max))
     out += fmt::format(", \"{}\": {}",
-                       is_text ? "maxLength" : spec.below_max ? "exclusiveMaximum" : "maximum", spec.max);
+                       is_text          ? "maxLength"
+                       : spec.below_max ? "exclusiveMaximum"
+                                        : "maximum",
+                       spec.max);
   return out;
 }
 
@@ -83,7 +94,8 @@ std::string json_of(const SchemaBase& schema);
 std::string json_type(const FieldInfo& field) {
   if (!field.choices.empty()) {
     std::string words;
-    for (const std::string& word : field.choices) words += (words.empty() ? "" : ", ") + quoted(word);
+    for (const std::string& word : field.choices)
+      words += (words.empty() ? "" : ", ") + quoted(word);
     return "\"enum\": [" + words + "]";
   }
   const auto scalar = [&](const std::string& type) -> std::string {
@@ -118,8 +130,9 @@ std::string json_of(const SchemaBase& schema) {
                               quoted(field.name), type, type.empty() ? "" : ", ", quoted(help));
     if (field.spec.required) required += (required.empty() ? "" : ", ") + quoted(field.name);
   }
-  return fmt::format("{{\"type\": \"object\", \"additionalProperties\": false{}, \"properties\": {{{}}}}}",
-                     required.empty() ? "" : ", \"required\": [" + required + "]", properties);
+  return fmt::format(
+      "{{\"type\": \"object\", \"additionalProperties\": false{}, \"properties\": {{{}}}}}",
+      required.empty() ? "" : ", \"required\": [" + required + "]", properties);
 }
 
 }  // namespace

@@ -2,81 +2,140 @@
 #include "config/node.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <sstream>
 
 namespace lodestar::config {
 namespace {
 
 std::unexpected<Error> bad(const std::string& origin, int line, std::string_view message) {
-  return fail(ErrorCode::kInvalidArgument,
-              line > 0 ? fmt::format("{}:{}: {}", origin, line, message)
-                       : fmt::format("{}: {}", origin, message));
+  return fail(ErrorCode::kInvalidArgument, line > 0
+                                               ? fmt::format("{}:{}: {}", origin, line, message)
+                                               : fmt::format("{}: {}", origin, message));
 }
 
-class Converter {
- public:
-  explicit Converter(std::string origin)
-      : origin_(std::make_shared<const std::string>(std::move(origin))) {}
+// What ends a parse early, with where and why; caught in parse_yaml.
+struct Refusal {
+  int line;
+  std::string message;
+};
 
-  Result<Node> convert(const YAML::Node& from, int depth) {
-    Node node;
-    node.origin = origin_;
-    node.line = from.Mark().line + 1;
-    if (depth > kMaxYamlDepth)
-      return bad(*origin_, node.line, fmt::format("nested deeper than {} levels", kMaxYamlDepth));
-    if (++nodes_ > kMaxYamlNodes)
-      return bad(*origin_, node.line, fmt::format("more than {} values", kMaxYamlNodes));
-    switch (from.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null:
-        return node;
-      case YAML::NodeType::Scalar:
-        node.kind = Node::Kind::kScalar;
-        node.scalar = from.Scalar();
-        return node;
-      case YAML::NodeType::Sequence:
-        return list(from, depth, std::move(node));
-      case YAML::NodeType::Map:
-        return map(from, depth, std::move(node));
-    }
-    return node;
+// Builds the tree from the parser's events. (The YAML library's own loader of
+// several documents never ends on a text that begins with a comma.)
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  explicit TreeBuilder(const std::string& origin)
+      : origin_(std::make_shared<const std::string>(origin)) {}
+
+  Node take() { return std::move(root_); }
+  int documents() const { return documents_; }
+  int last_document_line() const { return line_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    line_ = mark.line + 1;
+    if (++documents_ == 1) root_ = make(Node::Kind::kNull, mark);
   }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    finish(make(Node::Kind::kNull, mark), anchor);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                const std::string& value) override {
+    Node node = make(Node::Kind::kScalar, mark);
+    node.scalar = value;
+    finish(std::move(node), anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end()) throw Refusal{mark.line + 1, "an alias inside its own anchor"};
+    count(mark, found->second.size);
+    finish(found->second.node, 0);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(Node::Kind::kList, mark, anchor);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(Node::Kind::kMap, mark, anchor);
+  }
+  void OnMapEnd() override { close(); }
 
  private:
-  Result<Node> list(const YAML::Node& from, int depth, Node node) {
-    node.kind = Node::Kind::kList;
-    for (const YAML::Node& child : from) {
-      auto item = convert(child, depth + 1);
-      if (!item) return item;
-      node.items.push_back(std::move(*item));
-    }
+  struct Open {
+    Node node;
+    YAML::anchor_t anchor = 0;
+    std::size_t count_before = 0;
+    bool has_key = false;  // a key waits for its value
+  };
+  struct Anchored {
+    Node node;
+    std::size_t size = 0;  // nodes in it
+  };
+
+  Node make(Node::Kind kind, const YAML::Mark& mark) {
+    count(mark, 1);
+    Node node;
+    node.kind = kind;
+    node.origin = origin_;
+    node.line = mark.line + 1;
     return node;
   }
-
-  Result<Node> map(const YAML::Node& from, int depth, Node node) {
-    node.kind = Node::Kind::kMap;
-    for (const auto& entry : from) {
-      const int line = entry.first.Mark().line + 1;
-      if (!entry.first.IsScalar()) return bad(*origin_, line, "a key must be a plain word");
-      const std::string& key = entry.first.Scalar();
-      if (node.keys.size() >= kMaxYamlKeys)  // also keeps the look-up below cheap
-        return bad(*origin_, line, fmt::format("more than {} keys in one mapping", kMaxYamlKeys));
-      if (node.find(key) != nullptr)
-        return bad(*origin_, line, fmt::format("key \"{}\" is given twice", key));
-      auto item = convert(entry.second, depth + 1);
-      if (!item) return item;
-      node.keys.push_back(key);
-      node.key_lines.push_back(line);
-      node.items.push_back(std::move(*item));
+  void count(const YAML::Mark& mark, std::size_t more) {
+    count_ += more;
+    if (count_ > kMaxYamlNodes)
+      throw Refusal{mark.line + 1, fmt::format("more than {} values", kMaxYamlNodes)};
+  }
+  void open(Node::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (stack_.size() >= static_cast<std::size_t>(kMaxYamlDepth))
+      throw Refusal{mark.line + 1, fmt::format("nested deeper than {} levels", kMaxYamlDepth)};
+    const std::size_t before = count_;
+    stack_.push_back({make(kind, mark), anchor, before, false});
+  }
+  void close() {
+    Open done = std::move(stack_.back());
+    stack_.pop_back();
+    const std::size_t size = count_ - done.count_before;
+    finish(std::move(done.node), done.anchor, size);
+  }
+  void finish(Node node, YAML::anchor_t anchor, std::size_t size = 1) {
+    if (anchor != 0) anchors_[anchor] = {node, size};
+    if (documents_ > 1) return;
+    if (stack_.empty()) {
+      root_ = std::move(node);
+      return;
     }
-    return node;
+    Open& parent = stack_.back();
+    if (parent.node.kind == Node::Kind::kMap && !parent.has_key) {
+      add_key(parent, node);
+      return;
+    }
+    parent.node.items.push_back(std::move(node));
+    parent.has_key = false;
+  }
+  void add_key(Open& parent, const Node& key) {
+    if (key.kind != Node::Kind::kScalar) throw Refusal{key.line, "a key must be a plain word"};
+    if (parent.node.keys.size() >= kMaxYamlKeys)  // also keeps the look-up below cheap
+      throw Refusal{key.line, fmt::format("more than {} keys in one mapping", kMaxYamlKeys)};
+    if (parent.node.find(key.scalar) != nullptr)
+      throw Refusal{key.line, fmt::format("key \"{}\" is given twice", key.scalar)};
+    parent.node.keys.push_back(key.scalar);
+    parent.node.key_lines.push_back(key.line);
+    parent.has_key = true;
   }
 
   std::shared_ptr<const std::string> origin_;
-  std::size_t nodes_ = 0;
+  Node root_;
+  std::vector<Open> stack_;
+  std::map<YAML::anchor_t, Anchored> anchors_;
+  std::size_t count_ = 0;
+  int documents_ = 0, line_ = 0;
 };
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -122,14 +181,19 @@ std::string Node::describe() const {
 Result<Node> parse_yaml(const std::string& text, const std::string& origin) {
   if (text.size() > kMaxYamlBytes)
     return bad(origin, 0, fmt::format("larger than {} bytes", kMaxYamlBytes));
+  TreeBuilder builder(origin);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1)
-      return bad(origin, documents[1].Mark().line + 1, "expected one YAML document, got several");
-    return Converter(origin).convert(documents.empty() ? YAML::Node() : documents[0], 0);
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    if (parser.HandleNextDocument(builder) && parser.HandleNextDocument(builder))
+      return bad(origin, builder.last_document_line(),
+                 "expected one YAML document, but the text goes on after its end");
   } catch (const YAML::Exception& e) {
     return bad(origin, e.mark.line + 1, fmt::format("not valid YAML: {}", e.msg));
+  } catch (const Refusal& refusal) {
+    return bad(origin, refusal.line, refusal.message);
   }
+  return builder.take();
 }
 
 Result<std::string> read_yaml_text(const std::string& path) {
@@ -146,9 +210,9 @@ Result<std::string> read_yaml_text(const std::string& path) {
 }
 
 std::unexpected<Error> fail_at(const Node& node, std::string_view path, std::string_view message) {
-  return fail(ErrorCode::kInvalidArgument, path.empty()
-                                               ? fmt::format("{}: {}", node.where(), message)
-                                               : fmt::format("{}: {}: {}", node.where(), path, message));
+  return fail(ErrorCode::kInvalidArgument,
+              path.empty() ? fmt::format("{}: {}", node.where(), message)
+                           : fmt::format("{}: {}: {}", node.where(), path, message));
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {

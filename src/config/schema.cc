@@ -28,8 +28,9 @@ bool within(double value, const FieldSpec& spec) {
 Result<void> mismatch(const Node& node, const std::string& path, std::string_view what,
                       const FieldSpec& spec) {
   const std::string unit = spec.unit.empty() ? "" : fmt::format(" ({})", spec.unit);
-  return fail_at(node, path, fmt::format("expected {}{}{}, got {}", what, bounds_text(spec), unit,
-                                         node.describe()));
+  return fail_at(
+      node, path,
+      fmt::format("expected {}{}{}, got {}", what, bounds_text(spec), unit, node.describe()));
 }
 
 template <class V>
@@ -148,8 +149,9 @@ Result<void> SchemaBase::read(const Node& node, const std::string& path, void* o
   if (node.kind != Node::Kind::kMap) {
     std::vector<std::string> names;
     for (const Field& field : fields_) names.push_back(field.info.name);
-    return fail_at(node, path, fmt::format("expected a mapping with keys of {} ({}), got {}", name_,
-                                           join(names), node.describe()));
+    return fail_at(node, path,
+                   fmt::format("expected a mapping with keys of {} ({}), got {}", name_,
+                               join(names), node.describe()));
   }
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
     const Field* known = nullptr;
@@ -172,9 +174,9 @@ Result<void> SchemaBase::read(const Node& node, const std::string& path, void* o
   }
   for (const Field& field : fields_)
     if (field.info.spec.required && node.find(field.info.name) == nullptr)
-      return fail_at(node, path, fmt::format("key \"{}\" is missing{}{}", field.info.name,
-                                             field.info.spec.help.empty() ? "" : ": ",
-                                             field.info.spec.help));
+      return fail_at(node, path,
+                     fmt::format("key \"{}\" is missing{}{}", field.info.name,
+                                 field.info.spec.help.empty() ? "" : ": ", field.info.spec.help));
   for (const Check& check : checks_)
     if (const std::string wrong = check(object); !wrong.empty()) return fail_at(node, path, wrong);
   return {};

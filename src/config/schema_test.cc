@@ -60,7 +60,8 @@ Schema<Thing> thing_schema() {
                 out.either = node.scalar;
                 return {};
               })
-      .check([](const Thing& t) { return t.count > 100 && !t.on ? "count above 100 needs on" : ""; });
+      .check(
+          [](const Thing& t) { return t.count > 100 && !t.on ? "count above 100 needs on" : ""; });
 }
 
 Result<Thing> parse(const std::string& text) {
@@ -118,16 +119,18 @@ TEST(Schema, AbsentKeysKeepDefaults) {
 }
 
 TEST(Schema, UnknownKeyNamesNearestWithLine) {
-  EXPECT_THAT(error_of("on: true\ncuont: 3\n"),
-              AllOf(HasSubstr("f.yaml:2"), HasSubstr("\"cuont\""), HasSubstr("did you mean \"count\"")));
+  EXPECT_THAT(error_of("on: true\ncuont: 3\n"), AllOf(HasSubstr("f.yaml:2"), HasSubstr("\"cuont\""),
+                                                      HasSubstr("did you mean \"count\"")));
   EXPECT_THAT(error_of("parts:\n - label: a\n - label: b\n   sise: 3\n"),
               AllOf(HasSubstr("f.yaml:4: parts[1]"), HasSubstr("did you mean \"size\"")));
-  EXPECT_THAT(error_of("zzzzzzzzzzz: 3\n"), AllOf(HasSubstr("known keys of thing"), HasSubstr("ratio")));
+  EXPECT_THAT(error_of("zzzzzzzzzzz: 3\n"),
+              AllOf(HasSubstr("known keys of thing"), HasSubstr("ratio")));
 }
 
 TEST(Schema, SaysWhatIsExpected) {
-  EXPECT_THAT(error_of("count: many"), AllOf(HasSubstr("f.yaml:1: count"), HasSubstr("an integer >= 0"),
-                                             HasSubstr("(pieces)"), HasSubstr("\"many\"")));
+  EXPECT_THAT(error_of("count: many"),
+              AllOf(HasSubstr("f.yaml:1: count"), HasSubstr("an integer >= 0"),
+                    HasSubstr("(pieces)"), HasSubstr("\"many\"")));
   EXPECT_THAT(error_of("count: 1.5"), HasSubstr("an integer"));
   EXPECT_THAT(error_of("count: -1"), HasSubstr(">= 0"));
   EXPECT_THAT(error_of("count: 99999999999999999999"), HasSubstr("an integer"));
@@ -142,18 +145,22 @@ TEST(Schema, SaysWhatIsExpected) {
   EXPECT_THAT(error_of("color: blue"), HasSubstr("one of red, green"));
   EXPECT_THAT(error_of("steps: 3"), HasSubstr("expected a list"));
   EXPECT_THAT(error_of("steps: [2, 0]"), HasSubstr("steps[1]"));
-  EXPECT_THAT(error_of("part: 3"), AllOf(HasSubstr("expected a mapping"), HasSubstr("size, label")));
+  EXPECT_THAT(error_of("part: 3"),
+              AllOf(HasSubstr("expected a mapping"), HasSubstr("size, label")));
   EXPECT_THAT(error_of("part: {size: 3}"), HasSubstr("\"label\" is missing"));
   EXPECT_THAT(error_of("count: 101"), HasSubstr("needs on"));
   EXPECT_THAT(error_of("- 1"), HasSubstr("expected a mapping"));
 }
 
 TEST(Yaml, RefusesWhatCannotBeMeant) {
-  EXPECT_THAT(error_of("count: 1\ncount: 2\n"), AllOf(HasSubstr("f.yaml:2"), HasSubstr("given twice")));
+  EXPECT_THAT(error_of("count: 1\ncount: 2\n"),
+              AllOf(HasSubstr("f.yaml:2"), HasSubstr("given twice")));
   EXPECT_THAT(error_of("a: [1, 2"), HasSubstr("not valid YAML"));
   EXPECT_THAT(error_of("a: *nowhere"), HasSubstr("not valid YAML"));
   EXPECT_THAT(error_of("on: true\n---\non: false\n"), HasSubstr("one YAML document"));
   EXPECT_THAT(error_of("? [a]\n: 1\n"), HasSubstr("key must be a plain word"));
+  EXPECT_THAT(error_of(", 1\n"), HasSubstr("goes on after its end"));
+  EXPECT_THAT(error_of("a: &x [1, *x]"), HasSubstr("inside its own anchor"));
   EXPECT_THAT(error_of(std::string(200, '[') + std::string(200, ']')), HasSubstr("nested deeper"));
 }
 
@@ -167,10 +174,28 @@ TEST(Yaml, AliasesCannotExpandWithoutBound) {
   EXPECT_THAT(error_of(bomb), HasSubstr("more than 200000 values"));
 }
 
+TEST(Yaml, AliasesStandForWhatTheyName) {
+  auto node = parse_yaml("base: &b {size: 2, label: x}\nagain: *b\nlist: [*b, *b]\nnone: ~\n", "f");
+  ASSERT_TRUE(node) << node.error().message;
+  EXPECT_EQ(node->find("again")->find("label")->scalar, "x");
+  EXPECT_EQ(node->find("list")->items[1].find("size")->scalar, "2");
+  EXPECT_EQ(node->find("none")->kind, Node::Kind::kNull);
+  EXPECT_EQ(node->find("list")->line, 3);
+}
+
+TEST(Yaml, EmptyTextIsNothing) {
+  for (const char* text : {"", "\n", "# only a comment\n", "---\n"}) {
+    auto node = parse_yaml(text, "f");
+    ASSERT_TRUE(node) << text;
+    EXPECT_EQ(node->kind, Node::Kind::kNull) << text;
+  }
+}
+
 TEST(Yaml, MissingFileSaysSo) {
   auto text = read_yaml_text("tests/no-such-file.yaml");
   ASSERT_FALSE(text);
-  EXPECT_THAT(text.error().message, AllOf(HasSubstr("no-such-file.yaml"), HasSubstr("cannot be read")));
+  EXPECT_THAT(text.error().message,
+              AllOf(HasSubstr("no-such-file.yaml"), HasSubstr("cannot be read")));
   EXPECT_FALSE(read_yaml_text("tests"));
 }
 

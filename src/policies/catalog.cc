@@ -9,6 +9,7 @@
 #include <iterator>
 #include <vector>
 
+#include "policies/lodestar_paper.h"
 #include "policies/rows.h"
 
 namespace lodestar {
@@ -135,6 +136,8 @@ std::span<const CatalogRow> catalog() {
       mooncake_row(),
       lmetric_speeds_row(),
       prefix_cache_speeds_row(),
+      lodestar_paper_row(),
+      lodestar_paper_labels_row(),
   };
   return rows;
 }

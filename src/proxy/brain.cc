@@ -53,14 +53,19 @@ net::Task<Answer> Brain::retry(std::shared_ptr<Ticket> ticket, LeaseId failed, E
 }
 
 net::Task<Answer> Brain::wait_for(std::shared_ptr<Ticket> ticket, TimeNs deadline) {
-  while (!ticket->answer) {
-    if (co_await ticket->ready.wait(deadline) || ticket->answer) continue;
-    finish(ticket->id, Aborted{ticket->id});
-    co_return Abandoned{.timed_out = true};
+  bool in_time = true;
+  while (!ticket->answer && in_time) in_time = co_await ticket->ready.wait(deadline);
+  co_return take_answer(*ticket);
+}
+
+Answer Brain::take_answer(Ticket& ticket) {
+  if (!ticket.answer) {
+    finish(ticket.id, Aborted{ticket.id});
+    return Abandoned{.timed_out = true};
   }
-  Answer answer = std::move(*ticket->answer);
-  ticket->answer.reset();
-  co_return answer;
+  Answer answer = std::move(*ticket.answer);
+  ticket.answer.reset();
+  return answer;
 }
 
 void Brain::report(Event event) {
@@ -146,12 +151,15 @@ void Brain::arm_timer(TimeNs at) {
   wake_.notify();
 }
 
+void Brain::on_wake() {
+  wake_at_ = kNever;
+  handle(Timer{});
+}
+
 net::Task<void> Brain::timer_loop(Brain* brain, std::shared_ptr<bool> alive) {
   while (*alive) {
-    if (co_await brain->wake_.wait(brain->wake_at_)) continue;  // armed earlier, or we end
-    if (!*alive) co_return;
-    brain->wake_at_ = kNever;
-    brain->handle(Timer{});
+    const bool armed_anew = co_await brain->wake_.wait(brain->wake_at_);
+    if (!armed_anew && *alive) brain->on_wake();
   }
 }
 

@@ -76,11 +76,13 @@ class Brain {
 
  private:
   net::Task<Answer> wait_for(std::shared_ptr<Ticket> ticket, TimeNs deadline);
+  Answer take_answer(Ticket& ticket);
   void handle(const Event& event);
   void carry_out(Effect& effect);
   void deliver(RequestId request, Answer answer);
   void cancel(const Cancel& effect);
   void arm_timer(TimeNs at);
+  void on_wake();
   static net::Task<void> timer_loop(Brain* brain, std::shared_ptr<bool> alive);
 
   net::Executor executor_;

@@ -57,7 +57,8 @@ PhaseSpec phase(double end_s, double rate) {
 
 TEST(Arrivals, PhasesHaveTheirRates) {
   const double open = std::numeric_limits<double>::infinity();
-  const std::vector<PhaseSpec> phases{phase(1000, 2), phase(1500, 20), phase(2000, 0), phase(open, 5)};
+  const std::vector<PhaseSpec> phases{phase(1000, 2), phase(1500, 20), phase(2000, 0),
+                                      phase(open, 5)};
   ArrivalProcess process({.kind = ArrivalKind::kPoisson}, phases, Rng(9));
   int counts[4] = {};
   for (;;) {
@@ -76,7 +77,8 @@ TEST(Arrivals, PhasesHaveTheirRates) {
 }
 
 TEST(Arrivals, EndWhereTheRateStaysZero) {
-  const std::vector<PhaseSpec> phases{phase(10, 1), phase(std::numeric_limits<double>::infinity(), 0)};
+  const std::vector<PhaseSpec> phases{phase(10, 1),
+                                      phase(std::numeric_limits<double>::infinity(), 0)};
   ArrivalProcess process({.kind = ArrivalKind::kPoisson}, phases, Rng(9));
   TimeNs at = 0;
   for (int i = 0; i < 100 && at != kNever; ++i) at = process.next();

@@ -7,13 +7,20 @@
 #include <filesystem>
 
 #include "sim/cluster_file_spec.h"
+#include "sim/step_time_table.h"
 
 namespace lodestar::sim {
 namespace {
 
-Result<std::shared_ptr<const StepTime>> make_step_time(const GroupSpec& g, const std::string&) {
+Result<std::shared_ptr<const StepTime>> make_step_time(const GroupSpec& g,
+                                                       const std::string& base_dir) {
   const StepOverhead overhead{.fixed_ms = g.overhead_ms, .per_seq_us = g.overhead_per_seq_us};
-  return FormulaStepTime::create(g.gpu, g.served_model, overhead);
+  if (g.step_model == StepModelKind::kFormula)
+    return FormulaStepTime::create(g.gpu, g.served_model, overhead);
+  const std::filesystem::path profile = std::filesystem::path(base_dir) / *g.profile;
+  auto files = find_table_files(profile.parent_path().string(), profile.filename().string());
+  if (!files) return std::unexpected(files.error());
+  return load_table_step_time(*files, g.gpu, g.served_model, overhead);
 }
 
 Result<EngineConfig> make_engine_config(const GroupSpec& g) {
@@ -24,7 +31,8 @@ Result<EngineConfig> make_engine_config(const GroupSpec& g) {
     return fail(ErrorCode::kInvalidArgument,
                 "the KV capacity is not known: give kv_capacity_tokens, or memory_gb in gpu");
   } else {
-    auto derived = kv_capacity_tokens(g.gpu, g.served_model, g.gpu_memory_utilization, g.block_tokens);
+    auto derived =
+        kv_capacity_tokens(g.gpu, g.served_model, g.gpu_memory_utilization, g.block_tokens);
     if (!derived) return std::unexpected(derived.error());
     config.kv_capacity_tokens = *derived;
   }
@@ -67,7 +75,8 @@ Result<void> add_group(const GroupSpec& g, const std::string& base_dir,
   if (!probe) return std::unexpected(probe.error());
 
   const std::string prefix = g.name.value_or(g.hardware);
-  auto number = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == prefix; });
+  auto number = std::find_if(numbers.begin(), numbers.end(),
+                             [&](const auto& n) { return n.first == prefix; });
   if (number == numbers.end()) number = numbers.insert(numbers.end(), {prefix, 0});
   for (std::int64_t i = 0; i < g.count; ++i) {
     WorldEngine engine;
@@ -96,7 +105,8 @@ double prefill_tokens_per_s(const StepTime& step_time, std::int64_t max_num_batc
   StepShape shape;
   shape.tokens = std::min<std::int64_t>(max_num_batched_tokens, 2048);
   shape.sampling_seqs = 1;
-  shape.prefill_attention = 0.5 * static_cast<double>(shape.tokens) * static_cast<double>(shape.tokens);
+  shape.prefill_attention =
+      0.5 * static_cast<double>(shape.tokens) * static_cast<double>(shape.tokens);
   return static_cast<double>(shape.tokens) / step_time.step_ms(shape) * 1000.0;
 }
 

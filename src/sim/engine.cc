@@ -29,13 +29,14 @@ Result<void> check_ranges(const EngineConfig& c) {
       return invalid(fmt::format("engine: {} is {}; it must be at least 1", name, value));
   }
   if (c.max_model_len < 0)
-    return invalid(fmt::format("engine: max_model_len is {}; it must not be negative",
-                               c.max_model_len));
+    return invalid(
+        fmt::format("engine: max_model_len is {}; it must not be negative", c.max_model_len));
   const std::int64_t blocks = c.kv_capacity_tokens / c.block_tokens;
   if (blocks < 2 || blocks >= std::numeric_limits<std::int32_t>::max()) {
-    return invalid(fmt::format("engine: kv_capacity_tokens {} is {} blocks of {} tokens; at least "
-                               "2 (one is never usable) and less than 2^31 are needed",
-                               c.kv_capacity_tokens, blocks, c.block_tokens));
+    return invalid(
+        fmt::format("engine: kv_capacity_tokens {} is {} blocks of {} tokens; at least "
+                    "2 (one is never usable) and less than 2^31 are needed",
+                    c.kv_capacity_tokens, blocks, c.block_tokens));
   }
   const std::pair<double, const char*> not_negative[] = {
       {c.jitter.sigma, "jitter.sigma"},
@@ -88,8 +89,9 @@ Engine::Engine(const EngineConfig& config, std::shared_ptr<const StepTime> step_
 
 Result<void> Engine::check(const EngineRequest& r) const {
   if (r.prompt_tokens < 1 || r.output_tokens < 1) {
-    return invalid(fmt::format("request {}: {} prompt and {} output tokens; both must be at least 1",
-                               r.id, r.prompt_tokens, r.output_tokens));
+    return invalid(
+        fmt::format("request {}: {} prompt and {} output tokens; both must be at least 1", r.id,
+                    r.prompt_tokens, r.output_tokens));
   }
   if (r.prompt_tokens + 1 > max_len_) {
     return fail(ErrorCode::kTooLarge,
@@ -97,12 +99,12 @@ Result<void> Engine::check(const EngineRequest& r) const {
                             "into {} tokens (max_model_len or KV cache)",
                             r.id, r.prompt_tokens, max_len_));
   }
-  if (config_.prefix_caching && static_cast<std::int64_t>(r.block_hashes.size()) <
-                                    r.prompt_tokens / config_.block_tokens) {
-    return invalid(fmt::format("request {}: {} block hashes for a prompt of {} tokens; one for "
-                               "each full block of {} is needed with prefix caching",
-                               r.id, r.block_hashes.size(), r.prompt_tokens,
-                               config_.block_tokens));
+  if (config_.prefix_caching &&
+      static_cast<std::int64_t>(r.block_hashes.size()) < r.prompt_tokens / config_.block_tokens) {
+    return invalid(
+        fmt::format("request {}: {} block hashes for a prompt of {} tokens; one for "
+                    "each full block of {} is needed with prefix caching",
+                    r.id, r.block_hashes.size(), r.prompt_tokens, config_.block_tokens));
   }
   if (by_id_.find(r.id) != FlatMap64::kAbsent)
     return invalid(fmt::format("request {}: this id is in the engine already", r.id));
@@ -110,9 +112,9 @@ Result<void> Engine::check(const EngineRequest& r) const {
 }
 
 TimeNs Engine::ready_time(TimeNs now, const EngineRequest& request) const {
-  return now + from_ms(config_.frontend_ms_per_request +
-                       config_.frontend_us_per_token * 1e-3 *
-                           static_cast<double>(request.prompt_tokens));
+  return now +
+         from_ms(config_.frontend_ms_per_request +
+                 config_.frontend_us_per_token * 1e-3 * static_cast<double>(request.prompt_tokens));
 }
 
 Result<void> Engine::submit(TimeNs now, EngineRequest request) {

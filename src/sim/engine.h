@@ -108,8 +108,8 @@ class Engine {
  public:
   // Errors: a parameter out of range, or no chunked prefill with a token budget
   // below max_model_len (such a prompt could never run).
-  static Result<Engine> create(const EngineConfig& config, std::shared_ptr<const StepTime> step_time,
-                               Rng rng);
+  static Result<Engine> create(const EngineConfig& config,
+                               std::shared_ptr<const StepTime> step_time, Rng rng);
 
   // Refused: no room for prompt + 1 token in max_model_len or the cache (kTooLarge),
   // zero lengths, missing block hashes or a duplicate id (kInvalidArgument).
@@ -141,8 +141,9 @@ class Engine {
   // in ascending order. The engine can be used again at once.
   std::vector<std::uint64_t> crash(TimeNs now);
 
-  // When the first token of `request` would come if it were submitted now and
-  // nothing arrived after it; kNever when submit() would refuse it. Runs the
+  // When the first token of `request` would come if it were submitted at `now`
+  // (not before the last call, but it may lie in the future) and nothing else
+  // arrived any more; kNever when submit() would refuse it. Runs the
   // same scheduler on counts instead of block tables, without jitter: exact
   // while nothing is evicted or preempted, an estimate otherwise.
   TimeNs predict_first_token(TimeNs now, const EngineRequest& request, ForkScratch& scratch) const;

@@ -26,9 +26,12 @@ EngineFork::EngineFork(const Engine& engine, const EngineRequest& request, ForkS
   resumed_.clear();
   for (std::uint32_t index : engine.running_) {
     const Engine::Seq& seq = engine.seqs_[index];
-    running_.push_back({.computed = seq.computed, .planned = seq.planned,
-                        .final_len = seq.final_len, .slots = seq.slots,
-                        .prefill_target = seq.prefill_target, .final_step = seq.final_step,
+    running_.push_back({.computed = seq.computed,
+                        .planned = seq.planned,
+                        .final_len = seq.final_len,
+                        .slots = seq.slots,
+                        .prefill_target = seq.prefill_target,
+                        .final_step = seq.final_step,
                         .index = index});
   }
   executing_ = {engine.executing_.shape, engine.executing_.number};
@@ -68,8 +71,12 @@ TimeNs EngineFork::run(TimeNs now) {
   return step_end_;
 }
 
+// When an idle engine starts: `now` may lie ahead of it, the time at which the
+// new request will get there.
 TimeNs EngineFork::first_start(TimeNs now) const {
-  return std::max({now, engine_.frozen_until_, pending_ready_.front()});
+  if (!engine_.waiting_.empty())
+    return std::max(std::min(now, engine_.wake_), engine_.frozen_until_);
+  return std::max(engine_.frozen_until_, pending_ready_.front());
 }
 
 // The next step starts at `now`, or when somebody has come. False: nothing ever
@@ -183,8 +190,7 @@ void EngineFork::preempt_last() {
   free_ += freed;
   if (config_.prefix_caching) {
     // Nothing else was free, so allocations from now on eat its tail.
-    seq.resume_blocks =
-        std::min(seq.computed, (seq.planned - 1)) / config_.block_tokens;
+    seq.resume_blocks = std::min(seq.computed, (seq.planned - 1)) / config_.block_tokens;
     seq.resume_free = std::max<std::int64_t>(0, freed - (held - seq.resume_blocks));
     seq.resume_evicted = allocated_ + (held - seq.resume_blocks);
   }
@@ -198,9 +204,8 @@ void EngineFork::preempt_last() {
 std::int64_t EngineFork::own_blocks(const ForkSeq& seq) const {
   if (seq.index == kNewRequest) return seq.own_blocks;
   const auto& blocks = engine_.infos_[seq.index].blocks;
-  const auto shared_end =
-      std::partition_point(blocks.begin(), blocks.end(),
-                           [this](std::uint32_t b) { return engine_.kv_.refs(b) > 1; });
+  const auto shared_end = std::partition_point(
+      blocks.begin(), blocks.end(), [this](std::uint32_t b) { return engine_.kv_.refs(b) > 1; });
   return seq.own_blocks + (blocks.end() - shared_end);
 }
 

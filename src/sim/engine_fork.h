@@ -73,7 +73,7 @@ class EngineFork {
   const EngineRequest& request_;
   std::vector<ForkSeq>& running_;
   std::vector<ForkSeq>& resumed_;         // preempted in the fork; the head is at the back
-  std::vector<std::uint32_t>& pending_;   // waiting, then in the front end; kNewRequest among them
+  std::vector<std::uint32_t>& pending_;  // waiting, then in the front end; kNewRequest among them
   std::vector<TimeNs>& pending_ready_;
   std::size_t next_waiting_ = 0, visible_ = 0;
   std::int64_t free_ = 0, allocated_ = 0;

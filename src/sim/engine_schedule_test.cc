@@ -172,8 +172,8 @@ TEST(Schedule, GeneratedBlocksAreCachedForTheNextTurn) {
     EngineRequest next = request(2, 30, 1);
     const EngineRequest before = request(1, 10, 11);
     for (std::size_t b = 0; b < 5; ++b)
-      next.block_hashes[b] = b < 2 ? before.block_hashes[b]
-                                   : generated_block_hash(1, static_cast<std::int64_t>(b));
+      next.block_hashes[b] =
+          b < 2 ? before.block_hashes[b] : generated_block_hash(1, static_cast<std::int64_t>(b));
     d.submit(from_ms(500), next);
     d.run();
     // Async caches a block when the identity of its last token is known, which is
@@ -237,9 +237,7 @@ TEST(Schedule, RandomLoadKeepsTheCacheSound) {
       now += from_ms(rng.exponential(80));
       d.advance(now);
       if (rng.below(10) == 0 && id > 3) aborted += d.engine.abort(now, id - 1 - rng.below(3));
-      auto r = request(id, rng.between(1, 200), rng.between(1, 80), rng.below(4),
-                       rng.between(1, 30));
-      accepted += d.engine.submit(now, std::move(r)).has_value();
+      accepted += d.engine.submit(now, random_request(rng, id, 200, 80)).has_value();
       d.engine.kv().check_invariants();
     }
     d.run();

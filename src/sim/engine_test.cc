@@ -307,7 +307,7 @@ TEST(Engine, SameSeedSameEvents) {
     for (std::uint64_t id = 1; id <= 200; ++id) {
       now += from_ms(rng.exponential(60));
       d.advance(now);
-      d.submit(now, request(id, rng.between(1, 300), rng.between(1, 60), rng.below(5)));
+      d.submit(now, random_request(rng, id, 300, 60));
     }
     d.run();
     std::uint64_t h = 0;

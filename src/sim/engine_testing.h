@@ -46,6 +46,17 @@ inline EngineRequest request(std::uint64_t id, std::int64_t prompt, std::int64_t
   return r;
 }
 
+// One draw per statement: the order in which arguments are evaluated is not
+// fixed, and the same seed must make the same request everywhere.
+inline EngineRequest random_request(Rng& rng, std::uint64_t id, std::int64_t most_prompt,
+                                    std::int64_t most_output) {
+  const std::int64_t prompt = rng.between(1, most_prompt);
+  const std::int64_t output = rng.between(1, most_output);
+  const std::uint64_t family = rng.below(4);
+  const std::int64_t shared_blocks = rng.between(1, 40);
+  return request(id, prompt, output, family, shared_blocks);
+}
+
 struct Driver {
   explicit Driver(const EngineConfig& config, std::uint64_t seed = 1,
                   std::shared_ptr<const StepTime> time = std::make_shared<MsPerToken>())

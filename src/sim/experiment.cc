@@ -69,34 +69,4 @@ Result<CellOutcome> run_cell(const CellSpec& spec) {
   return outcome;
 }
 
-ReportRun to_report_run(const CellOutcome& outcome) {
-  const CellResult& cell = outcome.result;
-  ReportRun run;
-  run.policy = cell.policy;
-  run.seed = cell.seed;
-  for (const InstanceResult& i : cell.instances) run.instances.push_back({i.name, ""});
-  for (const RequestRecord& r : outcome.records) {
-    if (!r.counted) continue;
-    ReportSample s;
-    s.arrival_s = to_s(r.arrival);
-    s.instance = r.instance;
-    s.fallback = r.fallback;
-    s.failed = r.failed || r.last_token == kNever;
-    if (r.first_token != kNever) s.ttft_ms = to_ms(r.first_token - r.arrival);
-    if (r.last_token != kNever) s.e2e_ms = to_ms(r.last_token - r.arrival);
-    if (r.last_token != kNever && r.first_token != kNever && r.output_tokens > 1)
-      s.tpot_ms = to_ms(r.last_token - r.first_token) / static_cast<double>(r.output_tokens - 1);
-    if (r.cached_tokens >= 0 && r.prompt_tokens > 0)
-      s.hit_fraction = static_cast<double>(r.cached_tokens) / static_cast<double>(r.prompt_tokens);
-    run.samples.push_back(s);
-  }
-  if (cell.first_predictor_s) run.markers.push_back({*cell.first_predictor_s, "first predictor"});
-  run.summary.prefix_hit_ratio = cell.prefix_hit_ratio.value_or(kNotMeasured);
-  run.summary.output_tokens_per_s = cell.output_tokens_per_s.value_or(kNotMeasured);
-  run.summary.slo_attainment = cell.slo_attainment.value_or(kNotMeasured);
-  run.summary.decision_us_p50 = cell.decision_us.p50.value_or(kNotMeasured);
-  run.summary.decision_us_p99 = cell.decision_us.p99.value_or(kNotMeasured);
-  return run;
-}
-
 }  // namespace lodestar::sim

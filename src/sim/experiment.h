@@ -11,7 +11,6 @@
 
 #include "base/result.h"
 #include "sim/cluster_file.h"
-#include "sim/report_data.h"
 #include "sim/result.h"
 #include "sim/workload.h"
 
@@ -35,9 +34,6 @@ Result<CellOutcome> run_cell(const CellSpec& spec);
 
 // The world that a cluster file describes; policy, seed and callbacks are left open.
 WorldConfig world_config(const Cluster& cluster);
-
-// The samples of a run as the HTML report draws them (counted requests only).
-ReportRun to_report_run(const CellOutcome& outcome);
 
 // Names that `run_cell` takes: the catalog's and the simulator's own.
 std::vector<std::string_view> policy_names();

@@ -31,11 +31,15 @@ struct PaperRow {
   double predicted[7];  // the published prediction of this formula
 };
 constexpr PaperRow kFitted[] = {
-    {"a100-80g", {11.7, 15.2, 17.4, 24.5, 34.4, 126, 568}, {11.5, 14.4, 17.8, 25.3, 33.4, 126, 564}},
+    {"a100-80g",
+     {11.7, 15.2, 17.4, 24.5, 34.4, 126, 568},
+     {11.5, 14.4, 17.8, 25.3, 33.4, 126, 564}},
     {"h100", {6.19, 8.29, 10.2, 12.7, 11.2, 42.5, 201}, {6.47, 8.07, 9.8, 13.3, 11.9, 43.6, 202}},
     {"h200", {4.90, 6.33, 7.46, 9.7, 10.8, 40.7, 193}, {5.03, 6.20, 7.43, 10.1, 10.9, 42.1, 193}},
     {"l40s", {21.4, 31.1, 38.8, 53.3, 39.8, 145, 723}, {23.3, 30.2, 37.3, 52.2, 41.2, 152, 729}},
-    {"rtx-pro-6000", {11.0, 13.0, 17.4, 24.1, 25.7, 89.8, 389}, {11.0, 13.9, 17.2, 24.1, 25.0, 88.5, 386}},
+    {"rtx-pro-6000",
+     {11.0, 13.0, 17.4, 24.1, 25.7, 89.8, 389},
+     {11.0, 13.9, 17.2, 24.1, 25.0, 88.5, 386}},
     {"rtx-4090", {16.8, 23.9, 29.3, 40.5, 0, 193, 0}, {18.1, 22.7, 27.9, 39.4, 0, 193, 0}},
 };
 // Estimated cards have predictions only, printed with the default overhead and
@@ -228,8 +232,8 @@ TEST(Fidelity, MeasuredRunOnRtx4090) {
   for (const Row& row : rows) {
     real.ttft_s += row.ttft_s / 300;
     real.e2e_s += row.e2e_s / 300;
-    real.tpot_ms += 1e3 * (row.e2e_s - row.ttft_s) /
-                    static_cast<double>(row.request.output_tokens - 1) / 300;
+    real.tpot_ms +=
+        1e3 * (row.e2e_s - row.ttft_s) / static_cast<double>(row.request.output_tokens - 1) / 300;
   }
   std::printf("measured: TTFT %.2f s, TPOT %.2f ms, E2E %.2f s\n", real.ttft_s, real.tpot_ms,
               real.e2e_s);
@@ -238,12 +242,12 @@ TEST(Fidelity, MeasuredRunOnRtx4090) {
     const Means m = simulate(rows, as_it_ran(), time, stats);
     const Means error{m.ttft_s / real.ttft_s - 1, m.tpot_ms / real.tpot_ms - 1,
                       m.e2e_s / real.e2e_s - 1};
-    std::printf("%s, overhead %.1f ms + %.0f us/seq: TTFT %+.1f %%, TPOT %+.1f %%, E2E %+.1f %%, "
-                "%lld preemptions, hit ratio %.3f\n",
-                what, overhead.fixed_ms, overhead.per_seq_us, 100 * error.ttft_s,
-                100 * error.tpot_ms, 100 * error.e2e_s, static_cast<long long>(stats.preemptions),
-                static_cast<double>(stats.prompt_tokens_cached) /
-                    static_cast<double>(stats.prompt_tokens));
+    std::printf(
+        "%s, overhead %.1f ms + %.0f us/seq: TTFT %+.1f %%, TPOT %+.1f %%, E2E %+.1f %%, "
+        "%lld preemptions, hit ratio %.3f\n",
+        what, overhead.fixed_ms, overhead.per_seq_us, 100 * error.ttft_s, 100 * error.tpot_ms,
+        100 * error.e2e_s, static_cast<long long>(stats.preemptions),
+        static_cast<double>(stats.prompt_tokens_cached) / static_cast<double>(stats.prompt_tokens));
     return error;
   };
   const GpuParams gpu = find_gpu("rtx-4090")->params;
@@ -252,9 +256,9 @@ TEST(Fidelity, MeasuredRunOnRtx4090) {
     const StepOverhead overhead{fixed_ms, chosen.per_seq_us};
     compare("formula", overhead, llama_on(gpu, overhead));
   }
-  const auto tables = load_table_step_time(
-      *find_table_files(shared_dir() / "profiles", "lss_RTX4090_Llama-3.1-8B"), gpu,
-      find_served_model("llama-3.1-8b")->params, chosen);
+  const auto tables =
+      load_table_step_time(*find_table_files(shared_dir() / "profiles", "lss_RTX4090_Llama-3.1-8B"),
+                           gpu, find_served_model("llama-3.1-8b")->params, chosen);
   ASSERT_TRUE(tables.has_value()) << tables.error().message;
   const Means defaults = compare("formula", chosen, llama_on(gpu, chosen));
   for (const Means& error : {defaults, compare("tables", chosen, *tables)}) {

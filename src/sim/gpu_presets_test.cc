@@ -26,24 +26,26 @@ TEST(GpuPresets, UnknownNamesListAllNames) {
     EXPECT_THAT(gpu.error().message, HasSubstr(name));
     EXPECT_TRUE(find_gpu(name)) << name;
   }
-  const auto model = find_served_model("gpt");
-  ASSERT_FALSE(model);
+  const auto served = find_served_model("gpt");
+  ASSERT_FALSE(served);
   for (const char* name : {"llama-3.1-8b", "qwen3-8b", "qwen2.5-7b", "llama-2-7b", "qwen3-32b"})
-    EXPECT_THAT(model.error().message, HasSubstr(name));
+    EXPECT_THAT(served.error().message, HasSubstr(name));
 }
 
 TEST(GpuPresets, EveryPairGivesAStepTime) {
   for (const GpuPreset& gpu : gpu_presets())
-    for (const ServedModelPreset& model : served_model_presets()) {
-      const auto time = FormulaStepTime::create(gpu.params, model.params, {});
-      ASSERT_TRUE(time) << gpu.name << ' ' << model.name << ": " << time.error().message;
+    for (const ServedModelPreset& served : served_model_presets()) {
+      const auto time = FormulaStepTime::create(gpu.params, served.params, {});
+      ASSERT_TRUE(time) << gpu.name << ' ' << served.name << ": " << time.error().message;
     }
 }
 
 TEST(GpuPresets, BodyParametersFollowFromTheShape) {
   // MLP widths from each config.json; attention and three MLP matrices per layer.
-  const std::pair<const char*, int> widths[] = {{"llama-3.1-8b", 14336}, {"qwen3-8b", 12288},
-                                                {"qwen2.5-7b", 18944},   {"llama-2-7b", 11008},
+  const std::pair<const char*, int> widths[] = {{"llama-3.1-8b", 14336},
+                                                {"qwen3-8b", 12288},
+                                                {"qwen2.5-7b", 18944},
+                                                {"llama-2-7b", 11008},
                                                 {"qwen3-32b", 25600}};
   for (const auto& [name, width] : widths) {
     const ServedModelParams m = find_served_model(name)->params;
@@ -76,8 +78,8 @@ constexpr CapacityRow kCapacity[] = {
 TEST(GpuPresets, KvCapacityIsThePublishedOne) {
   for (const CapacityRow& row : kCapacity) {
     for (std::size_t i = 0; i < 5; ++i) {
-      const auto tokens = kv_capacity_tokens(find_gpu(row.gpu)->params,
-                                             served_model_presets()[i].params);
+      const auto tokens =
+          kv_capacity_tokens(find_gpu(row.gpu)->params, served_model_presets()[i].params);
       if (row.tokens[i] == 0) {
         EXPECT_FALSE(tokens) << row.gpu << " cannot hold " << served_model_presets()[i].name;
         continue;

@@ -30,13 +30,17 @@ struct EndLabel {
   double wanted_y = 0;  // where the line ends
   std::size_t series = 0;
   std::string text;
+
+  // A total order, so that equal labels do not change places between builds.
+  friend bool operator<(const EndLabel& a, const EndLabel& b) {
+    return a.wanted_y != b.wanted_y ? a.wanted_y < b.wanted_y : a.series < b.series;
+  }
 };
 
 // Writes labels right of the plot, each near its wanted height but none over
 // another, with a thin leader from the line's end.
 void end_labels(Svg& svg, std::vector<EndLabel> labels, double top, double bottom) {
-  std::stable_sort(labels.begin(), labels.end(),
-                   [](const auto& a, const auto& b) { return a.wanted_y < b.wanted_y; });
+  std::sort(labels.begin(), labels.end());
   const double count = static_cast<double>(labels.size());
   const double gap = std::min(17.0, (bottom - top) / std::max(1.0, count));
   std::vector<double> place(labels.size());
@@ -67,21 +71,44 @@ struct Panel {
   std::string_view title;
 };
 
-void draw_markers(Svg& svg, const Comparison& comparison, const Scale& x, const Panel& panel,
-                  bool with_text) {
-  double text_y = panel.top - 6;
+// One marker that several policies may share: then it is drawn once, in grey.
+struct SharedMarker {
+  const ReportMarker* marker;
+  std::size_t series;
+  bool shared;
+};
+
+std::vector<SharedMarker> distinct_markers(const Comparison& comparison) {
+  std::vector<SharedMarker> found;
   for (std::size_t i = 0; i < comparison.policies.size(); ++i) {
     for (const ReportMarker& marker : comparison.policies[i].markers) {
       if (!(marker.at_s >= 0 && marker.at_s <= comparison.end_s)) continue;
-      svg.line(x(marker.at_s), panel.top, x(marker.at_s), panel.bottom,
-               "marker " + series_class(i));
-      if (with_text && !marker.label.empty()) {
-        const bool left = x(marker.at_s) > (kLeft + kRight) / 2;
-        svg.text(x(marker.at_s) + (left ? -5 : 5), text_y,
-                 fmt::format("note {} {}", fill_class(i), left ? "end" : ""), marker.label);
-        text_y -= 15;
+      const auto same = std::find_if(found.begin(), found.end(), [&](const SharedMarker& m) {
+        return m.marker->at_s == marker.at_s && m.marker->label == marker.label;
+      });
+      if (same == found.end()) {
+        found.push_back({&marker, i, false});
+      } else {
+        same->shared = true;
       }
     }
+  }
+  return found;
+}
+
+void draw_markers(Svg& svg, const Comparison& comparison, const Scale& x, const Panel& panel,
+                  bool with_text) {
+  double text_y = panel.top - 6;
+  for (const auto& [marker, series, shared] : distinct_markers(comparison)) {
+    const double at = x(marker->at_s);
+    svg.line(at, panel.top, at, panel.bottom,
+             shared ? "ln marker grey" : "marker " + series_class(series));
+    if (!with_text || marker->label.empty()) continue;
+    const bool left = at > (kLeft + kRight) / 2;
+    svg.text(at + (left ? -5 : 5), text_y,
+             fmt::format("note {} {}", shared ? "" : fill_class(series), left ? "end" : ""),
+             marker->label);
+    text_y -= 15;
   }
 }
 
@@ -93,8 +120,10 @@ std::vector<bool> emphasised(const Comparison& comparison) {
   std::vector<std::size_t> order(shown.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::erase_if(order, [&](std::size_t i) { return comparison.policies[i].ttft.count == 0; });
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return comparison.policies[a].ttft.mean < comparison.policies[b].ttft.mean;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const double mean_a = comparison.policies[a].ttft.mean;
+    const double mean_b = comparison.policies[b].ttft.mean;
+    return mean_a != mean_b ? mean_a < mean_b : a < b;
   });
   for (std::size_t rank = 0; rank < order.size(); ++rank)
     if (rank < kBest || !comparison.policies[order[rank]].markers.empty())
@@ -122,7 +151,8 @@ void draw_windows(Svg& svg, const Comparison& comparison, const Panel& panel, co
   std::vector<std::size_t> order(all.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   // What is emphasised is drawn last, on top.
-  std::stable_partition(order.begin(), order.end(), [&](std::size_t i) { return !shown[i]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return shown[a] != shown[b] ? !shown[a] : a < b; });
   for (std::size_t i : order) {
     std::vector<std::pair<double, double>> points;
     const std::vector<double>& values = all[i].*which;
@@ -181,18 +211,15 @@ std::string plot_ttft_cdf(const Comparison& comparison) {
     legend.push_back({comparison.policies[i].ttft.p50, i, comparison.policies[i].policy});
   }
   // Best median first: the order in which the curves stand from left to right.
-  std::stable_sort(legend.begin(), legend.end(),
-                   [](const auto& a, const auto& b) { return a.wanted_y < b.wanted_y; });
+  std::sort(legend.begin(), legend.end());
   side_legend(svg, legend, top + 12);
   return std::move(svg).finish();
 }
 
 std::string plot_ttft_over_time(const Comparison& comparison) {
-  std::size_t most = 0, markers = 0;
-  for (const PolicySet& set : comparison.policies) {
-    most = std::max(most, set.samples.size());
-    markers += set.markers.size();
-  }
+  std::size_t most = 0;
+  for (const PolicySet& set : comparison.policies) most = std::max(most, set.samples.size());
+  const std::size_t markers = distinct_markers(comparison).size();
   // About 50 requests a window: below that a P99 is just the largest value.
   const std::size_t count = std::clamp<std::size_t>(most / 50, 8, 72);
   const double head = 30 + 15 * static_cast<double>(std::min<std::size_t>(markers, 6));

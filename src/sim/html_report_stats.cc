@@ -57,8 +57,6 @@ void finish(PolicySet& set) {
     if (seed.count) seed_means.push_back(seed.mean);
     set.samples.insert(set.samples.end(), mine.begin(), mine.end());
   }
-  std::stable_sort(set.samples.begin(), set.samples.end(),
-                   [](const auto* a, const auto* b) { return a->arrival_s < b->arrival_s; });
   set.ttft = stats_of(latencies(set.samples, &ReportSample::ttft_ms, -kEver, kEver));
   set.tpot = stats_of(latencies(set.samples, &ReportSample::tpot_ms, -kEver, kEver));
   set.e2e = stats_of(latencies(set.samples, &ReportSample::e2e_ms, -kEver, kEver));

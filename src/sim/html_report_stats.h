@@ -34,7 +34,7 @@ std::vector<double> latencies(std::span<const ReportSample* const> samples, Late
 struct PolicySet {
   std::string policy;
   std::vector<const ReportRun*> runs;             // one a seed, never empty
-  std::vector<const ReportSample*> samples;       // of all seeds, by arrival
+  std::vector<const ReportSample*> samples;       // of all seeds, as given
   std::size_t failed = 0, fallbacks = 0;
   Stats ttft, tpot, e2e;
   double ttft_half_width_ms = kNotMeasured;       // over seeds

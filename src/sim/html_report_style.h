@@ -61,6 +61,7 @@ text{font-family:inherit;font-size:12px;fill:var(--fg)}
 .ln{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .marker{stroke-width:1.4;stroke-dasharray:5 4;opacity:.9}
 .mute{stroke:var(--line);stroke-width:1.3}
+.grey{stroke:var(--soft)}
 .d1{stroke-dasharray:7 5}
 .d2{stroke-dasharray:1 5}
 .odd{opacity:.78}

@@ -123,6 +123,14 @@ TEST(HtmlReport, ManyPoliciesKeepTheOverTimePlotReadable) {
   EXPECT_THAT(page, HasSubstr("Grey: the other 6 policies."));
 }
 
+TEST(HtmlReport, ASharedMarkerIsDrawnOnce) {
+  ReportData data = make_data();
+  for (ReportRun& run : data.runs) run.markers = {{60, "both at once"}};
+  const std::string page = render_html_report(data);
+  EXPECT_EQ(count(page, ">both at once</text>"), 1u);
+  EXPECT_EQ(count(page, "marker grey\""), 2u);  // one line in each panel
+}
+
 TEST(HtmlReport, EqualPoliciesGetNoStar) {
   ReportData data;
   data.runs = {make_run("a", 1, 1, 1, 0), make_run("b", 1, 1, 1, 0)};

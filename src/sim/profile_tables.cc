@@ -61,7 +61,8 @@ Result<void> read_csv(const std::string& path, const std::vector<std::string>& c
     wanted.clear();
     for (std::size_t i : at) {
       if (i >= fields.size())
-        return source->fail_here(fmt::format("{} fields, at least {} expected", fields.size(), i + 1));
+        return source->fail_here(
+            fmt::format("{} fields, at least {} expected", fields.size(), i + 1));
       wanted.push_back(fields[i]);
     }
     if (auto done = row(wanted); !done) return source->fail_here(done.error().message);
@@ -100,8 +101,8 @@ GridPlace place_on(std::span<const double> grid, double x) {
   if (grid.size() < 2) return {};
   const auto above = std::upper_bound(grid.begin(), grid.end(), x);
   const auto last_low = static_cast<std::ptrdiff_t>(grid.size()) - 2;
-  const auto low = static_cast<std::size_t>(
-      std::clamp<std::ptrdiff_t>(above - grid.begin() - 1, 0, last_low));
+  const auto low =
+      static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(above - grid.begin() - 1, 0, last_low));
   return {low, (x - grid[low]) / (grid[low + 1] - grid[low])};
 }
 

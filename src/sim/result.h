@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "sim/report_data.h"
 
 namespace lodestar::sim {
 
@@ -68,6 +69,9 @@ LatencySummary summarise(std::vector<double> values);
 // Fills the request-derived fields of `cell` (latencies, ratios, instances'
 // request counts); names, hashes and busy shares are the caller's.
 void summarise_records(const std::vector<RequestRecord>& records, CellResult& cell);
+
+// The samples of a run as the HTML report draws them (counted requests only).
+ReportRun report_run_of(const std::vector<RequestRecord>& records, const CellResult& cell);
 
 // {"cells": [...]}; with_hash adds decision_hash and state_hash.
 std::string to_json(const std::vector<CellResult>& cells);

@@ -21,15 +21,22 @@ Result<void> require(double value, const char* name, bool may_be_zero = false) {
 }
 
 Result<void> check(const GpuParams& gpu, const ServedModelParams& m, const StepOverhead& o) {
-  const std::pair<double, const char*> positive[] = {
-      {gpu.peak_tflops, "gpu.peak_tflops"}, {gpu.bandwidth_gb_s, "gpu.bandwidth_gb_s"},
-      {gpu.eta_c, "gpu.eta_c"}, {gpu.eta_m, "gpu.eta_m"}, {gpu.eta_kv, "gpu.eta_kv"},
-      {gpu.eta_kvm, "gpu.eta_kvm"}, {gpu.eta_a, "gpu.eta_a"},
-      {m.layers, "served_model.layers"}, {m.hidden, "served_model.hidden"},
-      {m.heads, "served_model.heads"}, {m.kv_heads, "served_model.kv_heads"},
-      {m.head_dim, "served_model.head_dim"}, {m.vocab, "served_model.vocab"},
-      {m.params_b, "served_model.params_b"}, {m.weight_bytes, "served_model.weight_bytes"},
-      {m.kv_bytes, "served_model.kv_bytes"}};
+  const std::pair<double, const char*> positive[] = {{gpu.peak_tflops, "gpu.peak_tflops"},
+                                                     {gpu.bandwidth_gb_s, "gpu.bandwidth_gb_s"},
+                                                     {gpu.eta_c, "gpu.eta_c"},
+                                                     {gpu.eta_m, "gpu.eta_m"},
+                                                     {gpu.eta_kv, "gpu.eta_kv"},
+                                                     {gpu.eta_kvm, "gpu.eta_kvm"},
+                                                     {gpu.eta_a, "gpu.eta_a"},
+                                                     {m.layers, "served_model.layers"},
+                                                     {m.hidden, "served_model.hidden"},
+                                                     {m.heads, "served_model.heads"},
+                                                     {m.kv_heads, "served_model.kv_heads"},
+                                                     {m.head_dim, "served_model.head_dim"},
+                                                     {m.vocab, "served_model.vocab"},
+                                                     {m.params_b, "served_model.params_b"},
+                                                     {m.weight_bytes, "served_model.weight_bytes"},
+                                                     {m.kv_bytes, "served_model.kv_bytes"}};
   for (const auto& [value, name] : positive)
     if (auto r = require(value, name); !r) return r;
   if (auto r = require(o.fixed_ms, "overhead_ms", true); !r) return r;

@@ -69,20 +69,20 @@ class MixedAttention {
     MixedAttention grid;
     std::map<Point, double> rows;
     std::array<std::set<double>, kDims> axes;
-    const auto read = read_csv(
-        path, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"},
-        [&](CsvRow f) -> Result<void> {
-          Point at;
-          for (std::size_t i = 0; i < kDims; ++i) {
-            const auto number = parse_number(f[i]);
-            if (!number) return std::unexpected(number.error());
-            axes[i].insert(at[i] = *number);
-          }
-          const auto us = parse_number(f[kDims]);
-          if (!us) return std::unexpected(us.error());
-          rows[at] = *us * kMsPerUs;
-          return {};
-        });
+    const auto read =
+        read_csv(path, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"},
+                 [&](CsvRow f) -> Result<void> {
+                   Point at;
+                   for (std::size_t i = 0; i < kDims; ++i) {
+                     const auto number = parse_number(f[i]);
+                     if (!number) return std::unexpected(number.error());
+                     axes[i].insert(at[i] = *number);
+                   }
+                   const auto us = parse_number(f[kDims]);
+                   if (!us) return std::unexpected(us.error());
+                   rows[at] = *us * kMsPerUs;
+                   return {};
+                 });
     if (!read) return std::unexpected(read.error());
     for (std::size_t i = 0; i < kDims; ++i) {
       grid.axes_[i].assign(axes[i].begin(), axes[i].end());
@@ -134,8 +134,8 @@ class MixedAttention {
             // No chunk has no context below it, no decodes have no context.
             const double decodes = axes_[2][n];
             const double smallest = axes_[3][1];
-            const auto found = rows.find({q, q == 0 ? 0 : c, decodes,
-                                          decodes == 0 ? 0 : std::max(k, smallest)});
+            const auto found =
+                rows.find({q, q == 0 ? 0 : c, decodes, decodes == 0 ? 0 : std::max(k, smallest)});
             if (found != rows.end()) {
               cells_[index] = found->second;
             } else if (q == 0 && decodes == 0) {
@@ -204,8 +204,14 @@ Result<std::shared_ptr<const StepTime>> load_layer_tables(const TableFiles& file
   auto per_sequence = load_layers(files.per_sequence, "sequences");
   if (!per_sequence) return std::unexpected(per_sequence.error());
   auto layers = sum_of(*dense,
-                       {{"qkv_proj", n}, {"o_proj", n}, {"gate_up_proj", n}, {"down_proj", n},
-                        {"layernorm", 2 * n}, {"rotary_emb", n}, {"act_fn", n}, {"embedding", 1},
+                       {{"qkv_proj", n},
+                        {"o_proj", n},
+                        {"gate_up_proj", n},
+                        {"down_proj", n},
+                        {"layernorm", 2 * n},
+                        {"rotary_emb", n},
+                        {"act_fn", n},
+                        {"embedding", 1},
                         {"final_layernorm", 1}},
                        files.dense);
   if (!layers) return std::unexpected(layers.error());
@@ -213,8 +219,8 @@ Result<std::shared_ptr<const StepTime>> load_layer_tables(const TableFiles& file
   if (!head) return std::unexpected(head.error());
   auto attention = MixedAttention::load(files.attention);
   if (!attention) return std::unexpected(attention.error());
-  return std::make_shared<LayerTables>(std::move(*layers), std::move(*head),
-                                       std::move(*attention), n, overhead);
+  return std::make_shared<LayerTables>(std::move(*layers), std::move(*head), std::move(*attention),
+                                       n, overhead);
 }
 
 }  // namespace lodestar::sim

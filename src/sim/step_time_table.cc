@@ -24,17 +24,18 @@ using GemmTable = std::map<double, std::map<double, Curve>>;
 Result<GemmTable> load_gemm(const std::string& path, double weight_bytes) {
   const std::string_view dtype = weight_bytes <= 1 ? "fp8" : "bfloat16";
   std::map<double, std::map<double, std::vector<std::pair<double, double>>>> points;
-  const auto read = read_csv(path, {"dtype", "m", "n", "k", "latency_ms"}, [&](CsvRow f) -> Result<void> {
-    if (f[0] != dtype) return {};
-    double v[4];
-    for (std::size_t i = 0; i < 4; ++i) {
-      const auto number = parse_number(f[i + 1]);
-      if (!number) return std::unexpected(number.error());
-      v[i] = *number;
-    }
-    points[v[2]][v[1]].emplace_back(v[0], v[3]);
-    return {};
-  });
+  const auto read =
+      read_csv(path, {"dtype", "m", "n", "k", "latency_ms"}, [&](CsvRow f) -> Result<void> {
+        if (f[0] != dtype) return {};
+        double v[4];
+        for (std::size_t i = 0; i < 4; ++i) {
+          const auto number = parse_number(f[i + 1]);
+          if (!number) return std::unexpected(number.error());
+          v[i] = *number;
+        }
+        points[v[2]][v[1]].emplace_back(v[0], v[3]);
+        return {};
+      });
   if (!read) return std::unexpected(read.error());
   if (points.empty()) return invalid(fmt::format("{}: no {} rows", path, dtype));
   GemmTable table;
@@ -76,18 +77,19 @@ struct AttentionRow {
 Result<std::vector<AttentionRow>> load_attention(const std::string& path,
                                                  const ServedModelParams& m) {
   std::vector<AttentionRow> rows;
-  const auto read = read_csv(
-      path, {"num_heads", "num_kv_heads", "batch_size", "isl", "step", "latency_ms"},
-      [&](CsvRow f) -> Result<void> {
-        double v[6];
-        for (std::size_t i = 0; i < 6; ++i) {
-          const auto number = parse_number(f[i]);
-          if (!number) return std::unexpected(number.error());
-          v[i] = *number;
-        }
-        if (v[0] == m.heads && v[1] == m.kv_heads) rows.push_back({v[2], v[3], v[4], v[5]});
-        return {};
-      });
+  const auto read =
+      read_csv(path, {"num_heads", "num_kv_heads", "batch_size", "isl", "step", "latency_ms"},
+               [&](CsvRow f) -> Result<void> {
+                 double v[6];
+                 for (std::size_t i = 0; i < 6; ++i) {
+                   const auto number = parse_number(f[i]);
+                   if (!number) return std::unexpected(number.error());
+                   v[i] = *number;
+                 }
+                 if (v[0] == m.heads && v[1] == m.kv_heads)
+                   rows.push_back({v[2], v[3], v[4], v[5]});
+                 return {};
+               });
   if (!read) return std::unexpected(read.error());
   if (rows.empty()) {
     return invalid(fmt::format("{}: nothing measured for {} heads and {} KV heads; use the formula",
@@ -150,8 +152,8 @@ void fill_dense(KernelTables& t, const GemmTable& gemm, const ServedModelParams&
   for (double tokens : nearest.xs()) {
     const double products = gemm_ms(gemm, tokens, q + 2 * kv, h) + gemm_ms(gemm, tokens, h, q) +
                             gemm_ms(gemm, tokens, 2 * mlp, h) + gemm_ms(gemm, tokens, h, mlp);
-    layer_points.emplace_back(
-        tokens, m.layers * (products + elementwise_ms(m, mlp, tokens, bytes_per_ms)));
+    layer_points.emplace_back(tokens,
+                              m.layers * (products + elementwise_ms(m, mlp, tokens, bytes_per_ms)));
     head_points.emplace_back(tokens, gemm_ms(gemm, tokens, m.vocab, h));
   }
   t.layers = Curve(std::move(layer_points));
@@ -200,14 +202,16 @@ Result<std::shared_ptr<const StepTime>> load_table_step_time(const TableFiles& f
   const bool layers =
       !files.dense.empty() && !files.attention.empty() && !files.per_sequence.empty();
   if (kernels == layers) {
-    return invalid("step time tables: give either gemm, context_attention and "
-                   "generation_attention, or dense, attention and per_sequence");
+    return invalid(
+        "step time tables: give either gemm, context_attention and "
+        "generation_attention, or dense, attention and per_sequence");
   }
   if (served_model.layers < 1 || served_model.hidden < 1 || served_model.heads < 1 ||
       served_model.kv_heads < 1 || served_model.head_dim < 1 || served_model.vocab < 1 ||
       !(mlp_width(served_model) > 0)) {
-    return invalid("step time tables: the served model's layers, hidden, heads, kv_heads, "
-                   "head_dim, vocab and params_b must be positive and fit together");
+    return invalid(
+        "step time tables: the served model's layers, hidden, heads, kv_heads, "
+        "head_dim, vocab and params_b must be positive and fit together");
   }
   return kernels ? load_kernel_tables(files, gpu, served_model, overhead)
                  : load_layer_tables(files, served_model, overhead);

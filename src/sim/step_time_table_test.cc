@@ -25,7 +25,8 @@ StepShape decode(std::int64_t n, std::int64_t context) {
 }
 StepShape prefill(std::int64_t n, std::int64_t below = 0) {
   StepShape s{.tokens = n, .sampling_seqs = 1};
-  s.prefill_attention = static_cast<double>(n) * (static_cast<double>(below) + 0.5 * static_cast<double>(n));
+  s.prefill_attention =
+      static_cast<double>(n) * (static_cast<double>(below) + 0.5 * static_cast<double>(n));
   return s;
 }
 
@@ -83,9 +84,10 @@ ServedModelParams tiny() {
 TEST_F(Files, KernelTablesByHand) {
   TableFiles files;
   // 1 ms per 10,000 weights up to 10 tokens, twice that at 20.
-  files.gemm = write("gemm.csv", "dtype,m,n,k,latency_ms\n"
-                                 "bfloat16,1,100,100,1\nbfloat16,10,100,100,1\n"
-                                 "bfloat16,20,100,100,2\nfp8,1,100,100,9\n");
+  files.gemm = write("gemm.csv",
+                     "dtype,m,n,k,latency_ms\n"
+                     "bfloat16,1,100,100,1\nbfloat16,10,100,100,1\n"
+                     "bfloat16,20,100,100,2\nfp8,1,100,100,9\n");
   files.context_attention = write("context.csv",
                                   "batch_size,isl,step,num_heads,num_kv_heads,latency_ms\n"
                                   "1,10,0,10,10,5\n1,20,0,10,10,20\n1,20,0,8,8,99\n");
@@ -168,8 +170,7 @@ TEST(StepTimeTable, MeasuredTablesAgreeWithTheFormula) {
     ASSERT_TRUE(files) << files.error().message;
     const auto table = load_table_step_time(*files, gpu->params, llama(), {0, 0});
     ASSERT_TRUE(table) << table.error().message;
-    const auto formula =
-        FormulaStepTime::create(gpu->params, llama(), {0, gpu->fitted_per_seq_us});
+    const auto formula = FormulaStepTime::create(gpu->params, llama(), {0, gpu->fitted_per_seq_us});
     double sum = 0;
     int count = 0;
     const auto compare = [&](const StepShape& shape) {

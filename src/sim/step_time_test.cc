@@ -14,8 +14,15 @@ using testing::HasSubstr;
 
 // 1 TFLOP/s and 1000 GB/s at full efficiency: round figures.
 GpuParams round_gpu() {
-  return {.peak_tflops = 1, .bandwidth_gb_s = 1000, .eta_c = 1, .eta_m = 1, .eta_kv = 1,
-          .eta_kvm = 0.5, .eta_a = 1, .p = 2, .memory_gb = 0};
+  return {.peak_tflops = 1,
+          .bandwidth_gb_s = 1000,
+          .eta_c = 1,
+          .eta_m = 1,
+          .eta_kv = 1,
+          .eta_kvm = 0.5,
+          .eta_a = 1,
+          .p = 2,
+          .memory_gb = 0};
 }
 ServedModelParams round_model() {
   ServedModelParams m;

@@ -25,7 +25,10 @@ class Generator {
  public:
   Generator(const WorkloadSpec& spec, const SyntheticSpec& part, std::uint64_t part_number,
             const Rng& rng, PlanBuilder& builder)
-      : spec_(spec), part_(part), number_(part_number), builder_(builder),
+      : spec_(spec),
+        part_(part),
+        number_(part_number),
+        builder_(builder),
         rng_(rng.fork("synthetic", part_number)) {
     if (part.kind == SyntheticKind::kSharedPrefix)
       live_.resize(part.prompt_tokens.size() * static_cast<std::size_t>(part.prefixes_per_length));
@@ -57,7 +60,8 @@ class Generator {
     const PhaseSpec* phase = phase_at(spec_.phases, at);
     const double share = phase != nullptr && phase->share ? *phase->share : part_.share;
     const std::int64_t total = part_.prompt_tokens[length];
-    const auto shared = static_cast<std::int64_t>(std::floor(static_cast<double>(total) * share + 0.5));
+    const auto shared =
+        static_cast<std::int64_t>(std::floor(static_cast<double>(total) * share + 0.5));
     PlannedRequest& r = builder_.open(at);
     r.session_slot = builder_.new_session();
     r.output_tokens = builder_.output_tokens(output, at);

@@ -11,7 +11,8 @@ namespace lodestar::sim {
 namespace {
 
 std::string_view trim(std::string_view s) {
-  while (!s.empty() && (s.front() == ' ' || s.front() == '\t' || s.front() == '"')) s.remove_prefix(1);
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t' || s.front() == '"'))
+    s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '"')) s.remove_suffix(1);
   return s;
 }
@@ -95,9 +96,9 @@ Result<std::int64_t> read_tokens(const LineSource& lines, std::string_view cell,
 
 Result<TimeNs> parse_timestamp(std::string_view text) {
   const auto bad = [&] {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("\"{}\" is not a time like 2023-11-16 18:15:46.6805900",
-                            text.substr(0, 40)));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("\"{}\" is not a time like 2023-11-16 18:15:46.6805900", text.substr(0, 40)));
   };
   std::string_view s = text;
   std::int64_t year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, offset_s = 0;

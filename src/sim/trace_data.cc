@@ -38,11 +38,16 @@ Result<std::shared_ptr<const Trace>> read_trace(LineSource lines, TraceFormat fo
   }
   if (!ok) return std::unexpected(ok.error());
   if (trace->rows.empty())
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: holds no requests; is it the right file and format?", lines.name()));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: holds no requests; is it the right file and format?", lines.name()));
   if (format == TraceFormat::kKvCacheTester) return trace;
   sort_by_time(trace->rows);
   const TimeNs start = trace->rows.front().timestamp;
+  if (trace->rows.back().timestamp - start > kMaxTraceSpan)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: its rows lie {:.0f} days apart; is the unit of time right?",
+                            lines.name(), to_s(trace->rows.back().timestamp - start) / 86400));
   for (TraceRow& row : trace->rows) row.timestamp -= start;
   return trace;
 }

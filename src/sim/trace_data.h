@@ -62,6 +62,7 @@ struct Trace {
 
 // Lengths above are refused as damage, not replayed.
 inline constexpr std::int64_t kMaxTraceTokens = 100'000'000;
+inline constexpr DurationNs kMaxTraceSpan = 1'000 * 86'400 * kSecond;
 
 // Errors: cannot be read; a malformed row ("file:line: what is wrong"); no rows.
 Result<std::shared_ptr<const Trace>> load_trace(const std::string& path, TraceFormat format);

@@ -21,7 +21,10 @@ std::string error_of(const std::string& text, TraceFormat format) {
 }
 
 TEST(TraceLines, EveryKindOfLineEnd) {
-  LineSource lines = LineSource::of_text("\xef\xbb\xbf" "a\r\n\nb", "t");
+  LineSource lines = LineSource::of_text(
+      "\xef\xbb\xbf"
+      "a\r\n\nb",
+      "t");
   std::string_view line;
   EXPECT_TRUE(*lines.next(line));
   EXPECT_EQ(line, "a");
@@ -35,12 +38,14 @@ TEST(TraceLines, EveryKindOfLineEnd) {
 
 TEST(TraceLines, PlainAndCompressedFilesReadTheSame) {
   std::string text;
-  for (int i = 0; i < 30000; ++i) text += "line " + std::to_string(i) + std::string(static_cast<std::size_t>(i % 50), 'x') + "\n";
+  for (int i = 0; i < 30000; ++i)
+    text += "line " + std::to_string(i) + std::string(static_cast<std::size_t>(i % 50), 'x') + "\n";
   const std::string path = testing::TempDir() + "lodestar_lines";
   for (bool packed : {false, true}) {
     gzFile file = gzopen(path.c_str(), packed ? "wb" : "wbT");
     ASSERT_NE(file, nullptr);
-    ASSERT_EQ(gzwrite(file, text.data(), static_cast<unsigned>(text.size())), static_cast<int>(text.size()));
+    ASSERT_EQ(gzwrite(file, text.data(), static_cast<unsigned>(text.size())),
+              static_cast<int>(text.size()));
     gzclose(file);
     auto lines = LineSource::open(path);
     ASSERT_TRUE(lines);
@@ -61,7 +66,8 @@ TEST(TraceLines, DamagedCompressionIsAnError) {
   const std::string path = testing::TempDir() + "lodestar_damaged.gz";
   gzFile file = gzopen(path.c_str(), "wb");
   std::string noise;
-  for (unsigned i = 0; i < 100000; ++i) noise += static_cast<char>('a' + ((i * i * 2654435761u) >> 20) % 26);
+  for (unsigned i = 0; i < 100000; ++i)
+    noise += static_cast<char>('a' + ((i * i * 2654435761u) >> 20) % 26);
   gzwrite(file, noise.data(), static_cast<unsigned>(noise.size()));
   gzclose(file);
   std::FILE* raw = std::fopen(path.c_str(), "r+b");
@@ -83,16 +89,19 @@ TEST(TraceLines, DamagedCompressionIsAnError) {
 TEST(TraceLines, MissingFile) {
   auto trace = load_trace("tests/no-such-trace.jsonl.gz", TraceFormat::kMooncake);
   ASSERT_FALSE(trace);
-  EXPECT_THAT(trace.error().message, AllOf(HasSubstr("no-such-trace"), HasSubstr("cannot be opened")));
+  EXPECT_THAT(trace.error().message,
+              AllOf(HasSubstr("no-such-trace"), HasSubstr("cannot be opened")));
 }
 
 constexpr const char* kMooncakeRow =
     R"({"timestamp": 3000, "input_length": 1100, "output_length": 5, "hash_ids": [900, 901, 7], "kind": "C"})";
 
 TEST(Mooncake, ReadsRowsAndRuns) {
-  auto trace = parse_trace(std::string(R"({"timestamp":1000.5,"input_length":600,"output_length":0,"hash_ids":[900,901]})") +
-                               "\n\n" + kMooncakeRow + "\n",
-                           "t", TraceFormat::kMooncake);
+  auto trace = parse_trace(
+      std::string(
+          R"({"timestamp":1000.5,"input_length":600,"output_length":0,"hash_ids":[900,901]})") +
+          "\n\n" + kMooncakeRow + "\n",
+      "t", TraceFormat::kMooncake);
   ASSERT_TRUE(trace) << trace.error().message;
   ASSERT_EQ((*trace)->rows.size(), 2u);
   const TraceRow& first = (*trace)->rows[0];
@@ -131,15 +140,22 @@ TEST(Mooncake, MalformedRowsNameTheirLine) {
   const auto after_good = [](const std::string& row) {
     return error_of(std::string(kMooncakeRow) + "\n" + row, TraceFormat::kMooncake);
   };
-  EXPECT_THAT(after_good("{\"timestamp\": 1,"), AllOf(HasSubstr("t:2:"), HasSubstr("one JSON object")));
+  EXPECT_THAT(after_good("{\"timestamp\": 1,"),
+              AllOf(HasSubstr("t:2:"), HasSubstr("one JSON object")));
   EXPECT_THAT(after_good("[1]"), HasSubstr("one JSON object"));
   EXPECT_THAT(after_good("{}"), HasSubstr("timestamp"));
-  EXPECT_THAT(after_good(R"({"timestamp":-1,"input_length":1,"output_length":1,"hash_ids":[]})"), HasSubstr("timestamp"));
-  EXPECT_THAT(after_good(R"({"timestamp":1e99,"input_length":1,"output_length":1,"hash_ids":[]})"), HasSubstr("timestamp"));
-  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":-1,"output_length":1,"hash_ids":[]})"), HasSubstr("input_length"));
-  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":"x","hash_ids":[]})"), HasSubstr("output_length"));
-  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":1})"), HasSubstr("hash_ids"));
-  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":1,"hash_ids":[1.5]})"), HasSubstr("integers"));
+  EXPECT_THAT(after_good(R"({"timestamp":-1,"input_length":1,"output_length":1,"hash_ids":[]})"),
+              HasSubstr("timestamp"));
+  EXPECT_THAT(after_good(R"({"timestamp":1e99,"input_length":1,"output_length":1,"hash_ids":[]})"),
+              HasSubstr("timestamp"));
+  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":-1,"output_length":1,"hash_ids":[]})"),
+              HasSubstr("input_length"));
+  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":"x","hash_ids":[]})"),
+              HasSubstr("output_length"));
+  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":1})"),
+              HasSubstr("hash_ids"));
+  EXPECT_THAT(after_good(R"({"timestamp":0,"input_length":1,"output_length":1,"hash_ids":[1.5]})"),
+              HasSubstr("integers"));
   EXPECT_THAT(error_of("", TraceFormat::kMooncake), HasSubstr("no requests"));
 }
 
@@ -168,11 +184,16 @@ TEST(Azure, Timestamps) {
 
 TEST(Azure, MalformedRowsNameTheirLine) {
   const std::string head = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
-  EXPECT_THAT(error_of("a,b\n1,2\n", TraceFormat::kAzure), AllOf(HasSubstr("t:1"), HasSubstr("header")));
-  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1\n", TraceFormat::kAzure), HasSubstr("3 cells"));
-  EXPECT_THAT(error_of(head + "yesterday,1,2\n", TraceFormat::kAzure), AllOf(HasSubstr("t:2"), HasSubstr("TIMESTAMP")));
-  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1,-2\n", TraceFormat::kAzure), HasSubstr("GeneratedTokens"));
-  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1e3,2\n", TraceFormat::kAzure), HasSubstr("ContextTokens"));
+  EXPECT_THAT(error_of("a,b\n1,2\n", TraceFormat::kAzure),
+              AllOf(HasSubstr("t:1"), HasSubstr("header")));
+  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1\n", TraceFormat::kAzure),
+              HasSubstr("3 cells"));
+  EXPECT_THAT(error_of(head + "yesterday,1,2\n", TraceFormat::kAzure),
+              AllOf(HasSubstr("t:2"), HasSubstr("TIMESTAMP")));
+  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1,-2\n", TraceFormat::kAzure),
+              HasSubstr("GeneratedTokens"));
+  EXPECT_THAT(error_of(head + "2023-11-16 18:15:46,1e3,2\n", TraceFormat::kAzure),
+              HasSubstr("ContextTokens"));
   EXPECT_THAT(error_of(head, TraceFormat::kAzure), HasSubstr("no requests"));
 }
 
@@ -203,10 +224,12 @@ TEST(KvCacheTester, DecodesBlocksAgainstTheBase) {
 
 TEST(KvCacheTester, MalformedSessionsNameLineAndRequest) {
   const auto with = [](const std::string& requests) {
-    return error_of(R"({"id":"s","block_size":64,"tool_tokens":0,"system_tokens":0,"req":[)" + requests + "]}",
-                    TraceFormat::kKvCacheTester);
+    return error_of(
+        R"({"id":"s","block_size":64,"tool_tokens":0,"system_tokens":0,"req":[)" + requests + "]}",
+        TraceFormat::kKvCacheTester);
   };
-  EXPECT_THAT(with(R"([0,300,10,0,2.5,"m",0,-1,0,[[1,4]]],[0])"), AllOf(HasSubstr("t:1: request 1"), HasSubstr("list of 10")));
+  EXPECT_THAT(with(R"([0,300,10,0,2.5,"m",0,-1,0,[[1,4]]],[0])"),
+              AllOf(HasSubstr("t:1: request 1"), HasSubstr("list of 10")));
   EXPECT_THAT(with(R"([0,300,10,0,2.5,"m",0,0,0,[[1,4]]])"), HasSubstr("base request"));
   EXPECT_THAT(with(R"([0,300,10,0,2.5,"m",0,-1,2,[[1,4]]])"), HasSubstr("keeps 2 blocks"));
   EXPECT_THAT(with(R"([0,300,10,0,2.5,"m",0,-1,0,[[1,5]]])"), HasSubstr("more than its 300"));

@@ -59,13 +59,15 @@ class SessionReader {
 
   Result<void> read_request(const Json& r) {
     if (!r.is_array() || r.size() != 10)
-      return bad("expected a list of 10: t, in, out, think_time, api_time, model, depth, base, "
-                 "blocks_kept, runs");
+      return bad(
+          "expected a list of 10: t, in, out, think_time, api_time, model, depth, base, "
+          "blocks_kept, runs");
     TraceRow row;
     const auto t = json_number(r[0], 0, kMaxSeconds);
     const auto in = json_integer(r[1], 0, kMaxTraceTokens);
     const auto generated = json_integer(r[2], 0, kMaxTraceTokens);
-    const auto think = r[3].is_null() ? std::optional<double>(-1) : json_number(r[3], 0, kMaxSeconds);
+    const auto think =
+        r[3].is_null() ? std::optional<double>(-1) : json_number(r[3], 0, kMaxSeconds);
     const auto api = r[4].is_null() ? std::optional<double>(0) : json_number(r[4], 0, kMaxSeconds);
     if (!t || !in || !generated)
       return bad("t must be seconds >= 0, in and out must be token counts");
@@ -153,8 +155,9 @@ Result<void> read_kvcachetester(LineSource& lines, Trace& out) {
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const Json json = Json::parse(line, nullptr, false);
     if (!json.is_object())
-      return lines.fail_here("expected one JSON object {\"id\", \"block_size\", \"tool_tokens\", "
-                             "\"system_tokens\", \"req\"} per line");
+      return lines.fail_here(
+          "expected one JSON object {\"id\", \"block_size\", \"tool_tokens\", "
+          "\"system_tokens\", \"req\"} per line");
     if (auto ok = SessionReader(lines, out).read(json); !ok) return ok;
   }
 }

@@ -68,8 +68,9 @@ Result<void> read_row(const LineSource& lines, const Json& json, DenseIds& ids, 
   row.runs_begin = out.runs.size();
   for (const Json& id : *hash_ids) {
     if (!id.is_number_integer())
-      return lines.fail_here(fmt::format("\"hash_ids\" holds {}, expected integers only",
-                                         id.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40)));
+      return lines.fail_here(
+          fmt::format("\"hash_ids\" holds {}, expected integers only",
+                      id.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40)));
     add_id(out, row.runs_begin,
            ids.of(id.is_number_unsigned() ? id.get<std::uint64_t>()
                                           : static_cast<std::uint64_t>(id.get<std::int64_t>())));
@@ -91,8 +92,9 @@ Result<void> read_mooncake(LineSource& lines, Trace& out) {
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const Json json = Json::parse(line, nullptr, false);
     if (!json.is_object())
-      return lines.fail_here("expected one JSON object {\"timestamp\", \"input_length\", "
-                             "\"output_length\", \"hash_ids\"} per line");
+      return lines.fail_here(
+          "expected one JSON object {\"timestamp\", \"input_length\", "
+          "\"output_length\", \"hash_ids\"} per line");
     if (auto ok = read_row(lines, json, ids, out); !ok) return ok;
   }
 }

@@ -20,9 +20,7 @@ class PlanBuilder {
 
   // Starts a request; add its spans next, then close it.
   PlannedRequest& open(TimeNs arrival);
-  void span(TokenSpan span) {
-    append_span(plan_.spans, plan_.requests.back().spans_begin, span);
-  }
+  void span(TokenSpan span) { append_span(plan_.spans, plan_.requests.back().spans_begin, span); }
   // Completes the last request: prompt_tokens becomes the sum of its spans.
   std::uint32_t close();
   // `to` waits for `from`, then `delay`.

@@ -15,7 +15,9 @@ constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15ULL;
 class BlockHasher {
  public:
   BlockHasher(int block_tokens, std::vector<std::uint64_t>& out)
-      : block_(block_tokens), chain_(mix64(kOdd + static_cast<std::uint64_t>(block_tokens))), out_(out) {}
+      : block_(block_tokens),
+        chain_(mix64(kOdd + static_cast<std::uint64_t>(block_tokens))),
+        out_(out) {}
 
   void add(TokenSpan span) {
     while (span.tokens > 0) {
@@ -24,7 +26,8 @@ class BlockHasher {
         continue;
       }
       const std::int64_t taken = std::min(block_ - filled_, span.tokens);
-      chain_ = hash_combine(chain_, hash_combine(identity(span), static_cast<std::uint64_t>(taken)));
+      chain_ =
+          hash_combine(chain_, hash_combine(identity(span), static_cast<std::uint64_t>(taken)));
       filled_ += taken;
       span.first += static_cast<std::uint64_t>(taken);
       span.tokens -= taken;

@@ -65,7 +65,8 @@ std::size_t start_row(std::uint64_t seed, std::int64_t start_row, std::size_t ro
   // seed * rows / 8 mod rows, without overflow: whole eighths, then the rest.
   const std::uint64_t eighths = seed % 8;
   const std::uint64_t n = rows;
-  return static_cast<std::size_t>((eighths * n / 8 + static_cast<std::uint64_t>(start_row) % n) % n);
+  return static_cast<std::size_t>((eighths * n / 8 + static_cast<std::uint64_t>(start_row) % n) %
+                                  n);
 }
 
 std::vector<TimeNs> draw_arrivals(const WorkloadSpec& spec, std::uint64_t seed, std::size_t count,
@@ -116,8 +117,8 @@ std::int64_t PlanBuilder::output_tokens(std::int64_t recorded, TimeNs arrival) c
 }
 
 Result<void> PlanBuilder::finish(std::uint64_t seed) {
-  plan_.max_requests = spec_.max_requests ? static_cast<std::uint64_t>(*spec_.max_requests)
-                                          : plan_.requests.size();
+  plan_.max_requests =
+      spec_.max_requests ? static_cast<std::uint64_t>(*spec_.max_requests) : plan_.requests.size();
   plan_.warmup_requests = static_cast<std::uint64_t>(spec_.warmup_requests);
   plan_.end = spec_.duration_s ? from_s(*spec_.duration_s) : kNever;
   plan_.concurrency = static_cast<std::uint32_t>(spec_.arrivals.concurrency);
@@ -181,11 +182,12 @@ Result<void> PlanBuilder::check_not_empty() const {
                 "have rate 0");
   const std::uint64_t most = std::min<std::uint64_t>(plan_.max_requests, plan_.requests.size());
   if (plan_.warmup_requests >= most)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("the workload holds {} requests and warmup_requests is {}: nothing would "
-                            "be counted; lower warmup_requests or raise max_requests, duration_s or "
-                            "the rate",
-                            most, plan_.warmup_requests));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the workload holds {} requests and warmup_requests is {}: nothing would "
+                    "be counted; lower warmup_requests or raise max_requests, duration_s or "
+                    "the rate",
+                    most, plan_.warmup_requests));
   return {};
 }
 
@@ -211,13 +213,14 @@ Result<void> plan_open_trace(const WorkloadSpec& spec, const Trace& trace, std::
     r.output.stream = stream_id("output", i);
     std::int64_t ids = 0;
     for (std::size_t k = row.runs_begin; k < row.runs_end; ++k) ids += trace.runs[k].count;
-    std::int64_t left = options.replay_block_tokens ? std::max<std::int64_t>(1, ids * unit)
-                                                    : row.input_tokens;
+    std::int64_t left =
+        options.replay_block_tokens ? std::max<std::int64_t>(1, ids * unit) : row.input_tokens;
     if (options.input_cap) left = std::min(left, *options.input_cap);
     for (std::size_t k = row.runs_begin; k < row.runs_end && left > 0; ++k) {
       const IdRun& run = trace.runs[k];
       const std::int64_t tokens = std::min(left, run.count * unit);
-      builder.span({stream_id("trace", pass), run.first * static_cast<std::uint64_t>(unit), tokens});
+      builder.span(
+          {stream_id("trace", pass), run.first * static_cast<std::uint64_t>(unit), tokens});
       left -= tokens;
     }
     builder.span({stream_id("unshared", i), 0, left});  // no id covers these: nobody shares them

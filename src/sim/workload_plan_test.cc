@@ -14,7 +14,8 @@ namespace {
 
 using testing::HasSubstr;
 
-Result<std::shared_ptr<const WorkloadPlan>> try_plan(const std::string& spec_text, const std::string& trace_text,
+Result<std::shared_ptr<const WorkloadPlan>> try_plan(const std::string& spec_text,
+                                                     const std::string& trace_text,
                                                      TraceFormat format, std::uint64_t seed) {
   auto spec = parse_workload(spec_text, "w.yaml", "");
   if (!spec) return std::unexpected(spec.error());
@@ -28,7 +29,8 @@ Result<std::shared_ptr<const WorkloadPlan>> try_plan(const std::string& spec_tex
 }
 
 std::shared_ptr<const WorkloadPlan> plan_of(const std::string& spec, const std::string& trace = "",
-                                            TraceFormat format = TraceFormat::kMooncake, std::uint64_t seed = 0) {
+                                            TraceFormat format = TraceFormat::kMooncake,
+                                            std::uint64_t seed = 0) {
   auto plan = try_plan(spec, trace, format, seed);
   EXPECT_TRUE(plan) << (plan ? "" : plan.error().message);
   return plan ? *plan : std::make_shared<WorkloadPlan>();
@@ -38,7 +40,8 @@ std::shared_ptr<const WorkloadPlan> plan_of(const std::string& spec, const std::
 std::string ladder() {
   std::string text;
   for (int i = 0; i < 16; ++i) {
-    text += "{\"timestamp\":" + std::to_string(1000 * i) + ",\"input_length\":" + std::to_string(512 * i + 100) +
+    text += "{\"timestamp\":" + std::to_string(1000 * i) +
+            ",\"input_length\":" + std::to_string(512 * i + 100) +
             ",\"output_length\":" + std::to_string(10 + i) + ",\"hash_ids\":[0";
     for (int k = 1; k <= i; ++k) text += "," + std::to_string(100 * i + k);
     text += "]}\n";
@@ -61,20 +64,25 @@ TEST(Plan, TraceAsItIs) {
 
 TEST(Plan, ReplayBlockCapAndScale) {
   auto plan = plan_of(
-      "trace: {file: t, format: mooncake, replay_block_tokens: 50, input_cap: 300, output_scale: 0.5}", ladder());
+      "trace: {file: t, format: mooncake, replay_block_tokens: 50, input_cap: 300, output_scale: "
+      "0.5}",
+      ladder());
   EXPECT_EQ(plan->requests[2].prompt_tokens, 150);
   EXPECT_EQ(plan->requests[9].prompt_tokens, 300);
   EXPECT_EQ(plan->requests[2].output_tokens, 6);
   EXPECT_EQ(plan->requests[3].output_tokens, 7);  // 6.5 rounds up
-  EXPECT_EQ(common_prefix_tokens(plan->content(plan->requests[2]), plan->content(plan->requests[9])), 50);
+  EXPECT_EQ(
+      common_prefix_tokens(plan->content(plan->requests[2]), plan->content(plan->requests[9])), 50);
 }
 
 TEST(Plan, SeedsStartEighthsApartAndWrapAround) {
   for (std::uint64_t seed : {0, 1, 3, 7, 8, 9}) {
-    auto plan = plan_of("trace: {file: t, format: mooncake, start_row: 1}", ladder(), TraceFormat::kMooncake, seed);
+    auto plan = plan_of("trace: {file: t, format: mooncake, start_row: 1}", ladder(),
+                        TraceFormat::kMooncake, seed);
     ASSERT_EQ(plan->requests.size(), 16u);
     for (std::size_t i = 0; i < 16; ++i) {
-      EXPECT_EQ(plan->requests[i].output_tokens, static_cast<std::int64_t>(10 + (2 * seed + 1 + i) % 16));
+      EXPECT_EQ(plan->requests[i].output_tokens,
+                static_cast<std::int64_t>(10 + (2 * seed + 1 + i) % 16));
       EXPECT_EQ(plan->requests[i].arrival, static_cast<TimeNs>(i) * kSecond);  // also over the seam
     }
   }
@@ -84,7 +92,8 @@ TEST(Plan, SeedsStartEighthsApartAndWrapAround) {
 }
 
 TEST(Plan, TimeScaleAndCount) {
-  auto plan = plan_of("trace: {file: t, format: mooncake, time_scale: 0.5}\nmax_requests: 5\n", ladder());
+  auto plan =
+      plan_of("trace: {file: t, format: mooncake, time_scale: 0.5}\nmax_requests: 5\n", ladder());
   ASSERT_EQ(plan->requests.size(), 5u);
   EXPECT_EQ(plan->requests[4].arrival, 2 * kSecond);
   plan = plan_of("trace: {file: t, format: mooncake}\nduration_s: 3\n", ladder());
@@ -94,15 +103,19 @@ TEST(Plan, TimeScaleAndCount) {
 TEST(Plan, RepeatedPassesShareNothing) {
   auto plan = plan_of("trace: {file: t, format: mooncake, repeat: 2}\n", ladder());
   ASSERT_EQ(plan->requests.size(), 32u);
-  EXPECT_EQ(common_prefix_tokens(plan->content(plan->requests[5]), plan->content(plan->requests[21])), 0);
-  EXPECT_GT(common_prefix_tokens(plan->content(plan->requests[20]), plan->content(plan->requests[21])), 0);
+  EXPECT_EQ(
+      common_prefix_tokens(plan->content(plan->requests[5]), plan->content(plan->requests[21])), 0);
+  EXPECT_GT(
+      common_prefix_tokens(plan->content(plan->requests[20]), plan->content(plan->requests[21])),
+      0);
 }
 
 TEST(Plan, BinsAreSpreadByDefault) {
   std::string text;
   for (int bin = 0; bin < 100; ++bin)
     for (int i = 0; i < 8; ++i)
-      text += "{\"timestamp\":" + std::to_string(3000 * bin) + ",\"input_length\":9,\"output_length\":1,\"hash_ids\":[1]}\n";
+      text += "{\"timestamp\":" + std::to_string(3000 * bin) +
+              ",\"input_length\":9,\"output_length\":1,\"hash_ids\":[1]}\n";
   const auto distinct = [](const WorkloadPlan& plan) {
     std::set<TimeNs> times;
     for (const PlannedRequest& r : plan.requests) times.insert(r.arrival);
@@ -116,11 +129,13 @@ TEST(Plan, BinsAreSpreadByDefault) {
 
 TEST(Plan, AzureSharesNothing) {
   auto plan = plan_of("trace: {file: t, format: azure}",
-                      "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,374,44\n2023-11-16 18:15:50,374,9\n",
+                      "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 "
+                      "18:15:46.5,374,44\n2023-11-16 18:15:50,374,9\n",
                       TraceFormat::kAzure);
   ASSERT_EQ(plan->requests.size(), 2u);
   EXPECT_EQ(plan->requests[1].arrival, from_s(3.5));
-  EXPECT_EQ(common_prefix_tokens(plan->content(plan->requests[0]), plan->content(plan->requests[1])), 0);
+  EXPECT_EQ(
+      common_prefix_tokens(plan->content(plan->requests[0]), plan->content(plan->requests[1])), 0);
 }
 
 constexpr const char* kSession =
@@ -135,18 +150,20 @@ constexpr const char* kSession =
     "\n";
 
 TEST(Plan, SessionsShareToolsAndSystemPromptOnly) {
-  auto plan = plan_of("trace: {file: t, format: kvcachetester}", kSession, TraceFormat::kKvCacheTester);
+  auto plan =
+      plan_of("trace: {file: t, format: kvcachetester}", kSession, TraceFormat::kKvCacheTester);
   ASSERT_EQ(plan->requests.size(), 6u);
   const auto content = [&](std::size_t i) { return plan->content(plan->requests[i]); };
   EXPECT_EQ(plan->requests[4].prompt_tokens, 400);
-  EXPECT_EQ(common_prefix_tokens(content(0), content(4)), 256);   // four blocks kept
-  EXPECT_EQ(common_prefix_tokens(content(0), content(5)), 128);   // full blocks of 160 tokens
-  EXPECT_EQ(common_prefix_tokens(content(1), content(2)), 64);    // inside a sub-agent
+  EXPECT_EQ(common_prefix_tokens(content(0), content(4)), 256);  // four blocks kept
+  EXPECT_EQ(common_prefix_tokens(content(0), content(5)), 128);  // full blocks of 160 tokens
+  EXPECT_EQ(common_prefix_tokens(content(1), content(2)), 64);  // inside a sub-agent
   EXPECT_EQ(common_prefix_tokens(content(0), content(1)), 0);
 }
 
 TEST(Plan, SubAgentsRunBesideEachOtherAndAreWaitedFor) {
-  auto plan = plan_of("trace: {file: t, format: kvcachetester, time_scale: 0.5}", kSession, TraceFormat::kKvCacheTester);
+  auto plan = plan_of("trace: {file: t, format: kvcachetester, time_scale: 0.5}", kSession,
+                      TraceFormat::kKvCacheTester);
   Workload workload(plan);
   // Both sessions start at once.
   EXPECT_EQ(workload.take().index, 0u);
@@ -169,13 +186,15 @@ TEST(Plan, SubAgentsRunBesideEachOtherAndAreWaitedFor) {
 }
 
 TEST(Plan, SessionsArriveAsTold) {
-  auto plan = plan_of("trace: {file: t, format: kvcachetester, repeat: 50}\narrivals: {kind: poisson, rate_rps: 2}\n",
-                      kSession, TraceFormat::kKvCacheTester);
+  auto plan = plan_of(
+      "trace: {file: t, format: kvcachetester, repeat: 50}\narrivals: {kind: poisson, rate_rps: "
+      "2}\n",
+      kSession, TraceFormat::kKvCacheTester);
   EXPECT_EQ(plan->heads.size(), 100u);
   const double last = to_s(plan->requests[plan->heads.back()].arrival);
   EXPECT_NEAR(last, 50, 15);
-  auto wrong = try_plan("trace: {file: t, format: kvcachetester, trace_block_tokens: 512}", kSession,
-                        TraceFormat::kKvCacheTester, 1);
+  auto wrong = try_plan("trace: {file: t, format: kvcachetester, trace_block_tokens: 512}",
+                        kSession, TraceFormat::kKvCacheTester, 1);
   ASSERT_FALSE(wrong);
   EXPECT_THAT(wrong.error().message, HasSubstr("64"));
 }
@@ -236,7 +255,8 @@ TEST(Plan, SameSeedSamePlanOtherSeedOtherPlan) {
 }
 
 TEST(Plan, PhasesChangeShareAndOutput) {
-  auto plan = plan_of(std::string(kShared) + "phases: [{until_s: 300}, {share: 0.8, output_scale: 2}]\n");
+  auto plan =
+      plan_of(std::string(kShared) + "phases: [{until_s: 300}, {share: 0.8, output_scale: 2}]\n");
   for (const PlannedRequest& r : plan->requests) {
     const bool late = r.arrival >= 300 * kSecond;
     EXPECT_EQ(plan->content(r)[0].tokens, r.prompt_tokens * (late ? 8 : 3) / 10);
@@ -263,9 +283,12 @@ TEST(Plan, MixHasItsWeights) {
 }
 
 TEST(Plan, SloSharesAreDrawn) {
-  auto plan = plan_of(std::string(kShared) + "slo: [{ttft_ms: 500, tpot_ms: 30, share: 0.2}, {ttft_ms: 2000, share: 0.5}]\n");
+  auto plan =
+      plan_of(std::string(kShared) +
+              "slo: [{ttft_ms: 500, tpot_ms: 30, share: 0.2}, {ttft_ms: 2000, share: 0.5}]\n");
   int counts[3] = {};
-  for (const PlannedRequest& r : plan->requests) ++counts[r.slo_class == SimRequest::kNoSlo ? 2 : r.slo_class];
+  for (const PlannedRequest& r : plan->requests)
+    ++counts[r.slo_class == SimRequest::kNoSlo ? 2 : r.slo_class];
   EXPECT_NEAR(counts[0], 1600, 150);
   EXPECT_NEAR(counts[1], 4000, 200);
   EXPECT_NEAR(counts[2], 2400, 200);
@@ -277,12 +300,15 @@ TEST(Plan, SloSharesAreDrawn) {
 }
 
 TEST(Plan, NothingToCountIsAnError) {
-  auto none = try_plan("trace: {file: t, format: mooncake}\nwarmup_requests: 16\n", ladder(), TraceFormat::kMooncake, 0);
+  auto none = try_plan("trace: {file: t, format: mooncake}\nwarmup_requests: 16\n", ladder(),
+                       TraceFormat::kMooncake, 0);
   ASSERT_FALSE(none);
   EXPECT_THAT(none.error().message, HasSubstr("holds 16 requests"));
   auto silent = try_plan(
-      "synthetic: {kind: shared-prefix, prompt_tokens: [9]}\narrivals: {kind: poisson, rate_rps: 1}\nmax_requests: 4\n"
-      "phases: [{rate_rps: 0}]\n", "", TraceFormat::kMooncake, 0);
+      "synthetic: {kind: shared-prefix, prompt_tokens: [9]}\narrivals: {kind: poisson, rate_rps: "
+      "1}\nmax_requests: 4\n"
+      "phases: [{rate_rps: 0}]\n",
+      "", TraceFormat::kMooncake, 0);
   ASSERT_FALSE(silent);
   EXPECT_THAT(silent.error().message, HasSubstr("no requests"));
 }

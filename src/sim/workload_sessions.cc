@@ -23,7 +23,9 @@ struct Agent {
 class SessionPlanner {
  public:
   SessionPlanner(const WorkloadSpec& spec, const Trace& trace, PlanBuilder& builder)
-      : options_(*spec.trace), trace_(trace), builder_(builder),
+      : options_(*spec.trace),
+        trace_(trace),
+        builder_(builder),
         unit_(options_.replay_block_tokens.value_or(trace.block_tokens)) {}
 
   // `number` is the session's place in the run: its streams are its own.
@@ -33,7 +35,8 @@ class SessionPlanner {
     find_common(session);
     main_ = {};
     helpers_.clear();
-    for (std::size_t i = session.rows_begin; i < session.rows_end; ++i) add_row(trace_.rows[i], start);
+    for (std::size_t i = session.rows_begin; i < session.rows_end; ++i)
+      add_row(trace_.rows[i], start);
   }
 
  private:
@@ -67,8 +70,8 @@ class SessionPlanner {
   void add_content(const TraceRow& row) {
     std::int64_t ids = 0;
     for (std::size_t k = row.runs_begin; k < row.runs_end; ++k) ids += trace_.runs[k].count;
-    std::int64_t left = options_.replay_block_tokens ? std::max<std::int64_t>(1, ids * unit_)
-                                                     : row.input_tokens;
+    std::int64_t left =
+        options_.replay_block_tokens ? std::max<std::int64_t>(1, ids * unit_) : row.input_tokens;
     if (options_.input_cap) left = std::min(left, *options_.input_cap);
     for (std::size_t k = row.runs_begin; k < row.runs_end && left > 0; ++k) {
       const IdRun& run = trace_.runs[k];

@@ -63,7 +63,8 @@ TEST_F(Shared, EveryStandardCellLoads) {
       ASSERT_TRUE(spec) << spec.error().message;
       auto plan = make_plan(*spec);
       ASSERT_TRUE(plan) << plan.error().message;
-      EXPECT_EQ((*plan)->requests.size(), spec->max_requests ? static_cast<std::size_t>(*spec->max_requests) : 12031u);
+      EXPECT_EQ((*plan)->requests.size(),
+                spec->max_requests ? static_cast<std::size_t>(*spec->max_requests) : 12031u);
       ++workloads;
     }
   }
@@ -71,9 +72,29 @@ TEST_F(Shared, EveryStandardCellLoads) {
   EXPECT_GE(workloads, 8);
 }
 
+TEST_F(Shared, ClustersCanUseMeasuredTables) {
+  const auto cluster_of = [&](const std::string& step_model) {
+    auto cluster = parse_cluster(
+        "groups: [{gpu: h100, served_model: llama-3.1-8b, max_num_batched_tokens: 8192" +
+            step_model + "}]",
+        "c.yaml", root_.string());
+    EXPECT_TRUE(cluster) << (cluster ? "" : cluster.error().message);
+    return *cluster;
+  };
+  const Cluster formula = cluster_of("");
+  const Cluster table =
+      cluster_of(", step_model: table, profile: profiles/aic_h100_sxm_vllm_0.24.0");
+  // The formula was fitted to these tables.
+  const double told = formula.engines[0].info.told_prefill_tokens_per_s;
+  EXPECT_NEAR(table.engines[0].info.told_prefill_tokens_per_s, told, 0.1 * told);
+  EXPECT_NE(table.engines[0].info.told_prefill_tokens_per_s, told);
+}
+
 // Published figures of the traces: mean lengths and hit ratio.
 TEST_F(Shared, ConversationTraceHasItsPublishedFigures) {
-  auto plan = plan_of("trace: {file: ../traces/mooncake_fast25_conversation.jsonl.gz, format: mooncake}\nseed: 0\n");
+  auto plan = plan_of(
+      "trace: {file: ../traces/mooncake_fast25_conversation.jsonl.gz, format: mooncake}\nseed: "
+      "0\n");
   ASSERT_EQ(plan->requests.size(), 12031u);
   double in = 0, out = 0;
   for (const PlannedRequest& r : plan->requests) {
@@ -87,7 +108,8 @@ TEST_F(Shared, ConversationTraceHasItsPublishedFigures) {
 }
 
 TEST_F(Shared, ToolagentLikeTraceHasItsHitRatio) {
-  auto plan = plan_of("trace: {file: ../traces/SYNTHETIC_toolagent_like.jsonl.gz, format: mooncake}\nseed: 0\n");
+  auto plan = plan_of(
+      "trace: {file: ../traces/SYNTHETIC_toolagent_like.jsonl.gz, format: mooncake}\nseed: 0\n");
   EXPECT_NEAR(hit_ratio(*plan, 512), 0.545, 0.003);
 }
 
@@ -99,7 +121,8 @@ TEST_F(Shared, AzureTraceHasItsPublishedFigures) {
 }
 
 TEST_F(Shared, KvCacheTesterSessionsReuseAsPublished) {
-  auto plan = plan_of("trace: {file: ../traces/kvcachetester_compact.jsonl.gz, format: kvcachetester}\nseed: 0\n");
+  auto plan = plan_of(
+      "trace: {file: ../traces/kvcachetester_compact.jsonl.gz, format: kvcachetester}\nseed: 0\n");
   ASSERT_EQ(plan->requests.size(), 46218u);
   EXPECT_EQ(plan->heads.size(), 692u);
   double in = 0;
@@ -111,7 +134,8 @@ TEST_F(Shared, KvCacheTesterSessionsReuseAsPublished) {
 
 TEST_F(Shared, MeasuredRunInput) {
   auto plan = plan_of(
-      "trace: {file: ../traces/sharegpt300_lengths_hash16.jsonl.gz, format: mooncake, trace_block_tokens: 16}\nseed: 0\n");
+      "trace: {file: ../traces/sharegpt300_lengths_hash16.jsonl.gz, format: mooncake, "
+      "trace_block_tokens: 16}\nseed: 0\n");
   ASSERT_EQ(plan->requests.size(), 300u);
   EXPECT_NEAR(hit_ratio(*plan, 16), 0.076, 0.002);
 }

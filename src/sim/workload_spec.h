@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The workload file as values. Every key, default and bound is declared once in
-// workload_spec.cc; unknown keys are errors.
+// workload_schema.cc; unknown keys are errors.
 //
 //   trace: {file, format, ...} or synthetic: {kind, ...}     what is asked
 //   arrivals: {kind: trace | poisson | gamma | closed, ...}  when

@@ -55,8 +55,10 @@ TEST(Workload, OpenLoopComesInOrderWhateverCompletes) {
 }
 
 constexpr const char* kChat =
-    "synthetic: {kind: multi-turn, sessions: 40, turns: {min: 1, max: 5}, system_prompt_tokens: 64,\n"
-    "  new_tokens: {min: 10, max: 30}, output_tokens: {min: 5, max: 50}, think_time_s: {min: 1, max: 2}}\n"
+    "synthetic: {kind: multi-turn, sessions: 40, turns: {min: 1, max: 5}, system_prompt_tokens: "
+    "64,\n"
+    "  new_tokens: {min: 10, max: 30}, output_tokens: {min: 5, max: 50}, think_time_s: {min: 1, "
+    "max: 2}}\n"
     "arrivals: {kind: poisson, rate_rps: 2}\n";
 
 TEST(Workload, ClosedLoopWaitsForThePreviousTurn) {

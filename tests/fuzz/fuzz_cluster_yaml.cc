@@ -9,7 +9,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lodestar::sim;
-  auto cluster = parse_cluster(std::string(reinterpret_cast<const char*>(data), size), "fuzz.yaml", "");
+  auto cluster =
+      parse_cluster(std::string(reinterpret_cast<const char*>(data), size), "fuzz.yaml", "");
   if (!cluster && cluster.error().message.empty()) std::abort();
   if (cluster && cluster->engines.empty()) std::abort();
   return 0;

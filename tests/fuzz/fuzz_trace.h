@@ -12,7 +12,8 @@
 namespace lodestar::sim {
 
 inline void fuzz_trace(const std::uint8_t* data, std::size_t size, TraceFormat format) {
-  auto trace = parse_trace(std::string_view(reinterpret_cast<const char*>(data), size), "fuzz", format);
+  auto trace =
+      parse_trace(std::string_view(reinterpret_cast<const char*>(data), size), "fuzz", format);
   if (!trace) {
     if (trace.error().message.empty()) std::abort();
     return;

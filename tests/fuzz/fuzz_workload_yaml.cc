@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (!spec->synthetic || !spec->max_requests || *spec->max_requests > 200) return 0;
   const auto small = [](const SyntheticSpec& s) {
-    return s.turns.max <= 20 && s.system_prompts <= 100 && s.prefixes_per_length <= 1000 && s.prompt_tokens.size() <= 50;
+    return s.turns.max <= 20 && s.system_prompts <= 100 && s.prefixes_per_length <= 1000 &&
+           s.prompt_tokens.size() <= 50;
   };
   if (!small(*spec->synthetic)) return 0;
   for (const SyntheticSpec& part : spec->synthetic->parts)
