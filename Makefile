@@ -23,7 +23,7 @@ setup:  ## install the Debian packages that are missing (nothing else)
 setup-extras:  ## setup, and promtool for the test that uses it
 	@tools/setup --extras
 
-build: setup  ## release build of the program: build/release/bin/lodestar
+build: setup  ## release build of the program: build/release/src/app/lodestar
 	cmake --preset release
 	ninja -C build/release -j $(JOBS) lodestar
 

@@ -19,9 +19,10 @@ constexpr std::uint64_t mix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Order-dependent combination; chain it to hash a sequence.
+// Order-dependent combination; chain it to hash a sequence. Both sides are spread
+// over all bits before they meet, so small numbers (ids, indices) are safe inputs.
 constexpr std::uint64_t hash_combine(std::uint64_t h, std::uint64_t v) {
-  return mix64(h ^ (v + 0x9e3779b97f4a7c15ULL + (h << 6) + (h >> 2)));
+  return mix64(h * 0x9e3779b97f4a7c15ULL + mix64(v + 0xd1b54a32d192ed03ULL));
 }
 
 // FNV-1a over bytes, finished by mix64. For labels and names; not keyed.

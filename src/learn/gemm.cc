@@ -31,8 +31,10 @@ namespace {
 
 bool gemm_level_supported(GemmLevel level) {
   switch (level) {
-    case GemmLevel::kBase: return true;
-    case GemmLevel::kAvx2: return __builtin_cpu_supports("avx2") != 0;
+    case GemmLevel::kBase:
+      return true;
+    case GemmLevel::kAvx2:
+      return __builtin_cpu_supports("avx2") != 0;
     case GemmLevel::kAvx512:
       return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
              __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512bw") != 0;
@@ -62,9 +64,12 @@ void gemm(GemmLevel level, const float* bias, GemmInput a, const float* packed_b
           std::size_t m, std::size_t n, std::size_t k) {
   LODESTAR_CHECK(n % kGemmPanel == 0);
   switch (level) {
-    case GemmLevel::kAvx512: return gemm_avx512(bias, a, packed_b, c, m, n, k);
-    case GemmLevel::kAvx2: return gemm_avx2(bias, a, packed_b, c, m, n, k);
-    case GemmLevel::kBase: return gemm_base(bias, a, packed_b, c, m, n, k);
+    case GemmLevel::kAvx512:
+      return gemm_avx512(bias, a, packed_b, c, m, n, k);
+    case GemmLevel::kAvx2:
+      return gemm_avx2(bias, a, packed_b, c, m, n, k);
+    case GemmLevel::kBase:
+      return gemm_base(bias, a, packed_b, c, m, n, k);
   }
 }
 

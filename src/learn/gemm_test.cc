@@ -59,7 +59,8 @@ TEST(Gemm, EveryInstructionSetGivesTheBitsOfTheDefinition) {
           gemm_pack(b.data(), s.k, s.n, packed.data());
           const GemmInput in =
               transposed ? GemmInput{a.data(), 1, s.m} : GemmInput{a.data(), s.k, 1};
-          gemm(level, bias.empty() ? nullptr : bias.data(), in, packed.data(), c.data(), s.m, s.n, s.k);
+          gemm(level, bias.empty() ? nullptr : bias.data(), in, packed.data(), c.data(), s.m, s.n,
+               s.k);
           expect_same_bits(c, naive(bias, a, b, s, transposed));
         }
       }
@@ -83,7 +84,8 @@ TEST(Gemm, PackTransposedIsPackOfTheTranspose) {
 TEST(Gemm, Dot8IsCloseToDoubleAndFoldsInTheDocumentedOrder) {
   const auto x = noise(128, 5), y = noise(128, 6);
   double want = 0;
-  for (std::size_t i = 0; i < 128; ++i) want += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  for (std::size_t i = 0; i < 128; ++i)
+    want += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   EXPECT_NEAR(dot8(x.data(), y.data(), 128), want, 1e-4);
   // Lanes 0 and 4 meet first: 2^25 cancels before a 1 could be lost beside it.
   const float big = 33554432.0f;

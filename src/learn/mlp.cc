@@ -55,8 +55,7 @@ void MlpWeights::initialise(Rng rng) {
   xavier(rng.fork("layer", 2), kHidden, kHidden, v + at.w2);
   xavier(rng.fork("layer", 3), kHidden, kHidden, v + at.w3);
   xavier(rng.fork("layer", 4), kHidden, 1, v + at.w4);
-  for (std::size_t offset : {at.b1, at.b2, at.b3})
-    std::fill_n(v + offset, kHidden, kInitialBias);
+  for (std::size_t offset : {at.b1, at.b2, at.b3}) std::fill_n(v + offset, kHidden, kInitialBias);
   v[at.b4] = kInitialBias;
 }
 

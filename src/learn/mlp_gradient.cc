@@ -60,10 +60,12 @@ double MlpGradient::forward(const MlpWeights& weights, const float* x, const flo
        at.padded_inputs);
   activate(h1_, true);
   gemm_pack(v + at.w2, kHidden, kHidden, packed_.data());
-  gemm(level_, v + at.b2, {h1_.data(), kHidden, 1}, packed_.data(), h2_.data(), rows, kHidden, kHidden);
+  gemm(level_, v + at.b2, {h1_.data(), kHidden, 1}, packed_.data(), h2_.data(), rows, kHidden,
+       kHidden);
   activate(h2_, true);
   gemm_pack(v + at.w3, kHidden, kHidden, packed_.data());
-  gemm(level_, v + at.b3, {h2_.data(), kHidden, 1}, packed_.data(), h3_.data(), rows, kHidden, kHidden);
+  gemm(level_, v + at.b3, {h2_.data(), kHidden, 1}, packed_.data(), h3_.data(), rows, kHidden,
+       kHidden);
   activate(h3_, false);
   double sum = 0;
   const float share = 2.0f / static_cast<float>(rows);
@@ -114,7 +116,8 @@ void MlpGradient::weight_gradient(const float* inputs, std::size_t width, const 
 
 // Through the weights, then through dropout and ReLU of the layer below.
 void MlpGradient::input_gradient(const float* weights, const float* upstream,
-                                 const float* activations, std::size_t rows, float scale, float* out) {
+                                 const float* activations, std::size_t rows, float scale,
+                                 float* out) {
   gemm_pack_transposed(weights, kHidden, kHidden, packed_.data());
   gemm(level_, nullptr, {upstream, kHidden, 1}, packed_.data(), out, rows, kHidden, kHidden);
   for (std::size_t i = 0; i < rows * kHidden; ++i)
@@ -122,7 +125,8 @@ void MlpGradient::input_gradient(const float* weights, const float* upstream,
 }
 
 double clip_norm(std::span<float> gradient, double limit) {
-  const double norm = std::sqrt(static_cast<double>(dot8(gradient.data(), gradient.data(), gradient.size())));
+  const double norm =
+      std::sqrt(static_cast<double>(dot8(gradient.data(), gradient.data(), gradient.size())));
   const double factor = limit / (norm + 1e-6);
   if (factor < 1) {
     const float f = static_cast<float>(factor);

@@ -33,8 +33,8 @@ double reference(const std::vector<double>& w, const MlpLayout& at, const float*
   return out;
 }
 
-double reference_loss(const std::vector<double>& w, const MlpLayout& at, const std::vector<float>& x,
-                      const std::vector<float>& y) {
+double reference_loss(const std::vector<double>& w, const MlpLayout& at,
+                      const std::vector<float>& x, const std::vector<float>& y) {
   double sum = 0;
   for (std::size_t r = 0; r < y.size(); ++r) {
     const double e = reference(w, at, x.data() + r * at.padded_inputs) - static_cast<double>(y[r]);
@@ -86,7 +86,8 @@ TEST(Mlp, PredictsAsTheReferenceDoesAndRowsAreIndependent) {
 TEST(Mlp, XavierBoundsAndBiases) {
   const MlpWeights w = random_weights(3);
   const MlpLayout& at = w.layout();
-  const float bound1 = std::sqrt(6.0f / (kInputs + kHidden)), bound2 = std::sqrt(6.0f / (2 * kHidden));
+  const float bound1 = std::sqrt(6.0f / (kInputs + kHidden)),
+              bound2 = std::sqrt(6.0f / (2 * kHidden));
   float largest1 = 0, largest2 = 0;
   for (std::size_t i = 0; i < kInputs * kHidden; ++i)
     largest1 = std::max(largest1, std::fabs(w.values()[at.w1 + i]));
@@ -117,7 +118,7 @@ TEST(MlpGradient, MatchesFiniteDifferencesOfTheReference) {
   for (float g : gradient.gradient()) scale = std::max(scale, std::fabs(static_cast<double>(g)));
   const std::size_t starts[] = {at.w1, at.b1, at.w2, at.b2, at.w3, at.b3, at.w4, at.b4};
   const std::size_t sizes[] = {kInputs * kHidden, kHidden, kHidden * kHidden, kHidden,
-                               kHidden * kHidden, kHidden, kHidden, 1};
+                               kHidden * kHidden, kHidden, kHidden,           1};
   Rng pick(6);
   int nonzero = 0;
   for (std::size_t part = 0; part < 8; ++part) {

@@ -77,7 +77,8 @@ Normalizer NormalizerBuilder::build() const {
     s.mean[i] = static_cast<float>(mean_[i]);
     // A constant has deviation 0 exactly, whatever rounding left in the squares.
     const bool varies = s.max[i] > s.min[i];
-    s.deviation[i] = varies && count_ > 0 ? static_cast<float>(std::sqrt(squares_[i] / count_)) : 0.0f;
+    s.deviation[i] =
+        varies && count_ > 0 ? static_cast<float>(std::sqrt(squares_[i] / count_)) : 0.0f;
   }
   return Normalizer(s);
 }

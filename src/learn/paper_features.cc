@@ -9,10 +9,16 @@
 namespace lodestar::learn {
 namespace {
 
-constexpr std::string_view kNames[kPaperNumeric] = {
-    "inflight_prefill_requests", "inflight_decode_requests", "gpu_kv_cache", "running_requests",
-    "waiting_requests",          "prefill_tokens",           "decode_tokens", "kv_hit_ratio_fresh",
-    "kv_hit_ratio",              "input_tokens"};
+constexpr std::string_view kNames[kPaperNumeric] = {"inflight_prefill_requests",
+                                                    "inflight_decode_requests",
+                                                    "gpu_kv_cache",
+                                                    "running_requests",
+                                                    "waiting_requests",
+                                                    "prefill_tokens",
+                                                    "decode_tokens",
+                                                    "kv_hit_ratio_fresh",
+                                                    "kv_hit_ratio",
+                                                    "input_tokens"};
 
 constexpr std::string_view kGpus[kPaperGpuClasses] = {
     "L20", "A10", "A30", "GPU-L3c", "A100", "H100", "L4", "L40", "L40S", "T4", "Tesla-V100"};

@@ -8,7 +8,8 @@
 
 namespace lodestar::learn {
 
-PaperPredictor::PaperPredictor(Mlp mlp, Normalizer normalizer, bool gpu_labels, TrainingRecord record)
+PaperPredictor::PaperPredictor(Mlp mlp, Normalizer normalizer, bool gpu_labels,
+                               TrainingRecord record)
     : mlp_(std::move(mlp)), normalizer_(normalizer), gpu_labels_(gpu_labels), record_(record) {
   LODESTAR_CHECK(mlp_.weights().layout().inputs == paper_inputs(gpu_labels));
 }

@@ -46,7 +46,9 @@ class PaperPredictor final : public Predictor {
   // Rows that the next round should replay, best first: indices into the set
   // that this one was trained on. Not part of the file format.
   const std::vector<std::uint32_t>& replay() const { return replay_; }
-  void set_replay(std::vector<std::uint32_t> order) { replay_ = std::move(order); }  // before publishing
+  void set_replay(std::vector<std::uint32_t> order) {
+    replay_ = std::move(order);
+  }  // before publishing
 
   std::uint64_t digest() const;  // of weights and statistics
 

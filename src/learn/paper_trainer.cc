@@ -38,7 +38,8 @@ DurationNs PaperTrainJob::simulated_duration() const {
 std::shared_ptr<const Predictor> PaperTrainJob::run() const {
   const std::size_t rows = data_.set->size();
   const Rng rng(options_.seed);
-  const std::size_t held_out = static_cast<std::size_t>(static_cast<double>(rows) * options_.holdout);
+  const std::size_t held_out =
+      static_cast<std::size_t>(static_cast<double>(rows) * options_.holdout);
   if (rows <= held_out) return nullptr;
   NormalizerBuilder builder;
   for (const Sample& sample : *data_.set) builder.add(sample.candidates);
@@ -49,7 +50,8 @@ std::shared_ptr<const Predictor> PaperTrainJob::run() const {
   MlpWeights weights(paper_inputs(options_.gpu_labels));
   weights.initialise(rng.fork("weights"));
   const std::size_t width = weights.layout().padded_inputs;
-  const std::vector<std::uint32_t> test(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(held_out));
+  const std::vector<std::uint32_t> test(order.begin(),
+                                        order.begin() + static_cast<std::ptrdiff_t>(held_out));
   order.erase(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(held_out));
 
   TrainingRecord record;
@@ -110,8 +112,8 @@ bool PaperTrainJob::train(const Encoded& data, MlpWeights& weights, TrainingReco
     for (std::size_t from = 0; from < rows; from += batch) {
       const std::size_t n = std::min(batch, rows - from);
       for (std::size_t i = 0; i < n; ++i) {
-        std::copy_n(data.x.begin() + static_cast<std::ptrdiff_t>(order[from + i] * data.width), data.width,
-                    x.begin() + static_cast<std::ptrdiff_t>(i * data.width));
+        std::copy_n(data.x.begin() + static_cast<std::ptrdiff_t>(order[from + i] * data.width),
+                    data.width, x.begin() + static_cast<std::ptrdiff_t>(i * data.width));
         y[i] = data.y[order[from + i]];
       }
       const double loss = gradient.compute(weights, x, y, n, Dropout{}, dropout_rng);

@@ -16,7 +16,8 @@ namespace {
 // TTFT as a queue makes it: uncached prompt tokens and those before them, at a
 // rate that falls with the batch. Products and sums of the features.
 double true_ttft_s(const PaperFeatures& x) {
-  const double uncached = static_cast<double>(x.numeric[9]) * (1 - static_cast<double>(x.numeric[8]) / 100);
+  const double uncached =
+      static_cast<double>(x.numeric[9]) * (1 - static_cast<double>(x.numeric[8]) / 100);
   return 0.03 + (uncached + static_cast<double>(x.numeric[5])) / 8000 *
                     (1 + 0.02 * static_cast<double>(x.numeric[3]));
 }
@@ -64,7 +65,8 @@ TEST(PaperTrainer, LearnsSumsAndProductsOfItsInputs) {
   EXPECT_EQ(r.trained, 4800u);
   double variance = 0, mean = 0;
   for (const Sample& s : *set) mean += static_cast<double>(s.reward) / 6000;
-  for (const Sample& s : *set) variance += std::pow(static_cast<double>(s.reward) - mean, 2.0) / 6000;
+  for (const Sample& s : *set)
+    variance += std::pow(static_cast<double>(s.reward) - mean, 2.0) / 6000;
   EXPECT_LT(r.holdout_mse, 0.04 * variance);
   EXPECT_GT(r.holdout_mae_ms, 0);
   // Fresh rows that no round has seen.
@@ -108,7 +110,8 @@ TEST(PaperTrainer, SameDataSameBitsOnAnyThread) {
   EXPECT_EQ(here->digest(), there->digest());
   EXPECT_EQ(here->replay(), there->replay());
   options.seed = 43;
-  EXPECT_NE(train(PaperTrainJob(options, 1, {samples(600, 6), 50}, nullptr))->digest(), here->digest());
+  EXPECT_NE(train(PaperTrainJob(options, 1, {samples(600, 6), 50}, nullptr))->digest(),
+            here->digest());
   const auto other = samples(600, 6);
   (*other)[17].reward -= 1e-3f;
   options.seed = 42;

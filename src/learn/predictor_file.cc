@@ -72,8 +72,8 @@ class Reader {
 };
 
 std::unexpected<Error> refuse(const std::string& why) {
-  return fail(ErrorCode::kInvalidArgument,
-              "cannot use this predictor file: " + why + "; train a new one or use the build that wrote it");
+  return fail(ErrorCode::kInvalidArgument, "cannot use this predictor file: " + why +
+                                               "; train a new one or use the build that wrote it");
 }
 
 std::string hex(std::uint64_t v) {
@@ -90,7 +90,8 @@ bool finite(std::span<const float> values) {
 }
 
 std::string mismatch(const char* what, std::uint64_t found, std::uint64_t expected) {
-  return std::string(what) + " is " + std::to_string(found) + ", this build has " + std::to_string(expected);
+  return std::string(what) + " is " + std::to_string(found) + ", this build has " +
+         std::to_string(expected);
 }
 
 // The part of the header that says whose file it is. Empty when it is ours.
@@ -104,8 +105,10 @@ std::string why_foreign(Reader& in, bool& gpu_labels) {
   if (labels > 1) return "its GPU label flag is " + std::to_string(labels);
   gpu_labels = labels == 1;
   if (const auto hash = in.u64(); hash != paper_feature_hash(gpu_labels))
-    return "its features are others (" + hex(hash) + ", this build has " + hex(paper_feature_hash(gpu_labels)) + ")";
-  if (const auto hidden = in.u32(); hidden != kHidden) return mismatch("its hidden width", hidden, kHidden);
+    return "its features are others (" + hex(hash) + ", this build has " +
+           hex(paper_feature_hash(gpu_labels)) + ")";
+  if (const auto hidden = in.u32(); hidden != kHidden)
+    return mismatch("its hidden width", hidden, kHidden);
   if (const auto inputs = in.u32(); inputs != paper_inputs(gpu_labels))
     return mismatch("its input width", inputs, paper_inputs(gpu_labels));
   return {};
@@ -155,8 +158,10 @@ Result<std::shared_ptr<const PaperPredictor>> decode_predictor(std::string_view 
   const std::string_view body = bytes.substr(0, bytes.size() - kChecksumBytes);
 
   TrainingRecord record;
-  for (std::uint64_t* v : {&record.round, &record.rows, &record.trained, &record.epochs}) *v = in.u64();
-  for (double* v : {&record.training_mse, &record.holdout_mse, &record.holdout_mae_ms}) *v = in.f64();
+  for (std::uint64_t* v : {&record.round, &record.rows, &record.trained, &record.epochs})
+    *v = in.u64();
+  for (double* v : {&record.training_mse, &record.holdout_mse, &record.holdout_mae_ms})
+    *v = in.f64();
   Normalizer::Statistics statistics;
   for (auto* values : {&statistics.mean, &statistics.deviation, &statistics.min, &statistics.max})
     in.f32(*values);
@@ -164,14 +169,15 @@ Result<std::shared_ptr<const PaperPredictor>> decode_predictor(std::string_view 
   MlpWeights weights(paper_inputs(gpu_labels));
   in.f32(weights.values());
   const std::uint64_t checksum = in.u64();
-  if (in.is_short()) return refuse("it is cut off after " + std::to_string(bytes.size()) + " bytes");
+  if (in.is_short())
+    return refuse("it is cut off after " + std::to_string(bytes.size()) + " bytes");
   if (in.left() != 0) return refuse("it has " + std::to_string(in.left()) + " bytes too many");
   if (checksum != siphash13({}, body)) return refuse("its checksum does not match: it is damaged");
   if (gpus > 0xffff || !sensible(statistics) || !weights.finite())
     return refuse("its statistics or weights make no sense");
   statistics.gpus = static_cast<std::uint16_t>(gpus);
-  return std::make_shared<const PaperPredictor>(Mlp(std::move(weights)), Normalizer(statistics), gpu_labels,
-                                                record);
+  return std::make_shared<const PaperPredictor>(Mlp(std::move(weights)), Normalizer(statistics),
+                                                gpu_labels, record);
 }
 
 }  // namespace lodestar::learn

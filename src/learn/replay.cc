@@ -67,7 +67,8 @@ std::vector<std::uint32_t> select_coreset(std::span<const float> activations,
     distance[next] = kTaken;
     gemm(level, nullptr, {d.unit.data() + next * width, width, 1}, d.transposed.data(),
          similarity.data(), 1, d.padded_rows, width);
-    for (std::size_t r = 0; r < rows; ++r) distance[r] = std::min(distance[r], 1.0f - similarity[r]);
+    for (std::size_t r = 0; r < rows; ++r)
+      distance[r] = std::min(distance[r], 1.0f - similarity[r]);
     std::size_t best = rows;
     float best_value = kTaken;
     for (std::size_t r = 0; r < rows; ++r) {

@@ -22,7 +22,8 @@ Rows random_rows(std::size_t n, std::uint64_t seed) {
   Rows rows;
   for (std::size_t i = 0; i < n * kWidth; ++i)
     rows.activations.push_back(static_cast<float>(std::max(0.0, rng.normal())));
-  for (std::size_t i = 0; i < n; ++i) rows.error.push_back(static_cast<float>(rng.uniform() + 0.01));
+  for (std::size_t i = 0; i < n; ++i)
+    rows.error.push_back(static_cast<float>(rng.uniform() + 0.01));
   return rows;
 }
 
@@ -78,11 +79,13 @@ TEST(Coreset, BothRulesAgreeWithBruteForce) {
 
 TEST(Coreset, AsCodedTheResidualPicksTheFirstRowOnly) {
   Rows rows = random_rows(40, 5);
-  const auto before = select_coreset(rows.activations, rows.error, kWidth, 10, CoresetRule::kAsCoded);
+  const auto before =
+      select_coreset(rows.activations, rows.error, kWidth, 10, CoresetRule::kAsCoded);
   Rows scaled = rows;
   for (std::size_t r = 0; r < rows.size(); ++r)
     if (r != before[0]) scaled.error[r] *= 0.001f + 0.5f * static_cast<float>(r % 7) / 7;
-  EXPECT_EQ(select_coreset(scaled.activations, scaled.error, kWidth, 10, CoresetRule::kAsCoded), before);
+  EXPECT_EQ(select_coreset(scaled.activations, scaled.error, kWidth, 10, CoresetRule::kAsCoded),
+            before);
   EXPECT_NE(select_coreset(scaled.activations, scaled.error, kWidth, 10, CoresetRule::kAsDescribed),
             select_coreset(rows.activations, rows.error, kWidth, 10, CoresetRule::kAsDescribed));
 }
@@ -90,25 +93,30 @@ TEST(Coreset, AsCodedTheResidualPicksTheFirstRowOnly) {
 TEST(Coreset, IsNestedAndKeepsEverythingWhenThereIsRoom) {
   const Rows rows = random_rows(50, 6);
   const auto ten = select_coreset(rows.activations, rows.error, kWidth, 10, CoresetRule::kAsCoded);
-  const auto thirty = select_coreset(rows.activations, rows.error, kWidth, 30, CoresetRule::kAsCoded);
+  const auto thirty =
+      select_coreset(rows.activations, rows.error, kWidth, 30, CoresetRule::kAsCoded);
   EXPECT_TRUE(std::equal(ten.begin(), ten.end(), thirty.begin()));
   EXPECT_EQ(std::set<std::uint32_t>(thirty.begin(), thirty.end()).size(), 30u);
-  EXPECT_EQ(select_coreset(rows.activations, rows.error, kWidth, 50, CoresetRule::kAsCoded).size(), 50u);
-  EXPECT_TRUE(select_coreset(rows.activations, rows.error, kWidth, 0, CoresetRule::kAsCoded).empty());
+  EXPECT_EQ(select_coreset(rows.activations, rows.error, kWidth, 50, CoresetRule::kAsCoded).size(),
+            50u);
+  EXPECT_TRUE(
+      select_coreset(rows.activations, rows.error, kWidth, 0, CoresetRule::kAsCoded).empty());
   EXPECT_TRUE(select_coreset({}, {}, kWidth, 5, CoresetRule::kAsCoded).empty());
 }
 
 TEST(Coreset, RowsWithoutDirectionAreFarFromAll) {
   Rows rows = random_rows(20, 7);
   std::fill_n(rows.activations.begin() + 11 * kWidth, kWidth, 0.0f);
-  const auto chosen = select_coreset(rows.activations, rows.error, kWidth, 2, CoresetRule::kAsCoded);
+  const auto chosen =
+      select_coreset(rows.activations, rows.error, kWidth, 2, CoresetRule::kAsCoded);
   EXPECT_EQ(chosen[1], 11u);
 }
 
 TEST(Coreset, TwinsAndNotANumberStillGiveKDifferentRows) {
   Rows rows = random_rows(20, 8);
   for (std::size_t r = 1; r < 20; ++r)
-    std::copy_n(rows.activations.begin(), kWidth, rows.activations.begin() + static_cast<long>(r * kWidth));
+    std::copy_n(rows.activations.begin(), kWidth,
+                rows.activations.begin() + static_cast<long>(r * kWidth));
   rows.activations[3 * kWidth] = std::nanf("");
   rows.error[5] = std::nanf("");
   for (auto rule : {CoresetRule::kAsCoded, CoresetRule::kAsDescribed}) {
@@ -116,7 +124,8 @@ TEST(Coreset, TwinsAndNotANumberStillGiveKDifferentRows) {
     EXPECT_EQ(std::set<std::uint32_t>(chosen.begin(), chosen.end()).size(), 19u);
   }
   std::fill(rows.activations.begin(), rows.activations.end(), std::nanf(""));
-  const auto chosen = select_coreset(rows.activations, rows.error, kWidth, 19, CoresetRule::kAsDescribed);
+  const auto chosen =
+      select_coreset(rows.activations, rows.error, kWidth, 19, CoresetRule::kAsDescribed);
   EXPECT_EQ(std::set<std::uint32_t>(chosen.begin(), chosen.end()).size(), 19u);
 }
 

@@ -14,7 +14,9 @@ class SequenceSet {
   explicit SequenceSet(std::vector<std::uint64_t> sequences) : sorted_(std::move(sequences)) {
     std::sort(sorted_.begin(), sorted_.end());
   }
-  bool contains(std::uint64_t s) const { return std::binary_search(sorted_.begin(), sorted_.end(), s); }
+  bool contains(std::uint64_t s) const {
+    return std::binary_search(sorted_.begin(), sorted_.end(), s);
+  }
 
  private:
   std::vector<std::uint64_t> sorted_;
@@ -72,7 +74,8 @@ Round TrainingSet::begin_round(const Rng& rng) {
   return {std::move(mixed), target() - std::min(sizes_.fifo, rows_.size())};
 }
 
-void TrainingSet::set_replay(const std::vector<Sample>& set, const std::vector<std::uint32_t>& order) {
+void TrainingSet::set_replay(const std::vector<Sample>& set,
+                             const std::vector<std::uint32_t>& order) {
   replay_.clear();
   replay_.reserve(order.size());
   for (std::uint32_t i : order) {

@@ -52,6 +52,7 @@ void ClientPool::Core::give_back(std::shared_ptr<Wire> wire) {
     wire->close();
     return;
   }
+  wire->in().relax();
   const TimeNs now = now_ns();
   idle.push_back({std::move(wire), now});
   if (idle.size() == 1) sweeper.set(now + options.idle_timeout);

@@ -26,9 +26,9 @@ struct ClientOptions {
   DurationNs read_timeout = 300 * kSecond;        // between two pieces of the body
 };
 
-// Ends one request from outside (same worker): its connection is closed at once
-// and the pending await returns kConnection, "cancelled". Cancelling is sticky:
-// a request that starts later with it fails at once.
+// Ends a request from outside (same worker; one request at a time uses it): its
+// connection is closed at once and the pending await returns kConnection,
+// "cancelled". Cancelling is sticky: a request that starts later fails at once.
 class Cancel {
  public:
   void cancel();
@@ -76,9 +76,9 @@ class ResponseStream {
   // Closes the connection now; a pending read returns an error.
   void close();
 
-  bool reused() const;      // came over a pooled connection
-  TimeNs sent() const;      // when the request had been handed to the kernel
-  TimeNs head_at() const;   // when the first byte of the response was read
+  bool reused() const;  // came over a pooled connection
+  TimeNs sent() const;  // when the request had been handed to the kernel
+  TimeNs head_at() const;  // when the first byte of the response was read
 
   struct Impl;
   explicit ResponseStream(std::unique_ptr<Impl> impl);

@@ -139,7 +139,7 @@ TEST_F(ClientTest, Deadlines) {
   EXPECT_TRUE(s.sees_end()) << "a timed-out connection is closed at once";
 
   RequestOptions total;
-  total.deadline = now_ns() + 100 * kMillisecond;
+  total.deadline = now_ns() + 500 * kMillisecond;
   auto dripping = begin(pool, get("/"), "", total);
   RawSocket t = listener.accept();
   t.send("HTTP/1.1 200 OK\r\n\r\n");

@@ -4,6 +4,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -29,8 +30,12 @@ struct Seen {
   bool reused = false, done_with_last = false;
 };
 
+// How many pieces have been delivered: an upstream that waits for it knows that
+// its next bytes come alone.
+using Delivered = std::shared_ptr<std::atomic<int>>;
+
 inline Task<Seen> exchange(std::shared_ptr<ClientPool> pool, RequestHead head, std::string body,
-                           RequestOptions options) {
+                           RequestOptions options, Delivered delivered) {
   Seen seen;
   auto stream = co_await pool->request(std::move(head), body, std::move(options));
   if (!stream) {
@@ -49,6 +54,7 @@ inline Task<Seen> exchange(std::shared_ptr<ClientPool> pool, RequestHead head, s
     seen.pieces.emplace_back(*piece);
     seen.outcome->body += *piece;
     seen.done_with_last = stream->done();
+    if (delivered) ++*delivered;
   }
   co_return seen;
 }
@@ -64,12 +70,14 @@ class ClientTest : public ::testing::Test {
   }
   // Starts an exchange; the future has its outcome.
   std::future<Seen> begin(std::shared_ptr<ClientPool> pool, RequestHead head, std::string body = "",
-                          RequestOptions options = RequestOptions()) {
-    return std::async(std::launch::async,
-                      [=, this] { return live.get(exchange(pool, head, body, options)); });
+                          RequestOptions options = RequestOptions(),
+                          Delivered delivered = nullptr) {
+    return std::async(std::launch::async, [=, this] {
+      return live.get(exchange(pool, head, body, options, delivered));
+    });
   }
   Seen run(std::shared_ptr<ClientPool> pool, RequestOptions options = RequestOptions()) {
-    return live.get(exchange(std::move(pool), get("/"), "", std::move(options)));
+    return live.get(exchange(std::move(pool), get("/"), "", std::move(options), nullptr));
   }
   // One exchange with an upstream that answers with this text and closes.
   Seen answer(std::string_view text) {

@@ -58,14 +58,19 @@ TEST_F(ClientTest, SendsWhatIsAskedAndReusesTheConnection) {
 
 TEST_F(ClientTest, EachReadIsOneDelivery) {
   RawListener listener;
-  auto future = begin(pool_to(listener.port()), get("/"));
+  const auto delivered = std::make_shared<std::atomic<int>>(0);
+  auto future = begin(pool_to(listener.port()), get("/"), "", RequestOptions(), delivered);
   RawSocket s = listener.accept();
   s.read_until("\r\n\r\n");
   s.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  int sent = 0;
   for (const char* piece :
        {"5\r\nfirst\r\n", "6\r\nsec", "ond\r\n", "1\r\na\r\n1\r\nb\r\n", "3\r\nend\r\n0\r\n\r\n"}) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    for (int i = 0; i < 10'000 && *delivered < sent; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     s.send(piece);
+    ++sent;
   }
   const Seen seen = future.get();
   ASSERT_TRUE(seen.outcome) << seen.outcome.error().message;
@@ -150,7 +155,7 @@ TEST_F(ClientTest, ReadyAndDoneDoNotWait) {
   RawListener listener;
   auto pool = pool_to(listener.port());
   struct Steps {
-    static Task<std::string> go(std::shared_ptr<ClientPool> p) {
+    static Task<std::string> go(std::shared_ptr<ClientPool> p, std::atomic<bool>& looked) {
       RequestHead head;
       RequestOptions options;
       auto stream = co_await p->request(std::move(head), "", std::move(options));
@@ -158,17 +163,21 @@ TEST_F(ClientTest, ReadyAndDoneDoNotWait) {
       std::string out = stream->ready() ? "ready " : "wait ";
       out += *co_await stream->read_some();
       out += stream->ready() ? " ready" : " wait";
+      looked = true;
       out += *co_await stream->read_some();
       out += stream->done() ? " done" : " more";
       out += (co_await stream->read_some())->empty() ? " end" : " ?";
       co_return out;
     }
   };
-  auto future = std::async(std::launch::async, [&] { return live.get(Steps::go(pool)); });
+  std::atomic<bool> looked{false};
+  auto future = std::async(std::launch::async, [&] { return live.get(Steps::go(pool, looked)); });
   RawSocket s = listener.accept();
   s.read_until("\r\n\r\n");
   s.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  for (int i = 0; i < 10'000 && !looked; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   s.send("1\r\nb\r\n0\r\n\r\n");
   EXPECT_EQ(future.get(), "ready a waitb done end");
 }

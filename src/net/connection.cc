@@ -217,6 +217,7 @@ Task<Connection::Next> Connection::serve_one() {
   Framing framing;
   Next next = Next::kContinue;
   idle_ = true;
+  wire_->in().relax();
   ParseError error = co_await read_head(request.head, framing, request.received, next);
   if (!error && next == Next::kContinue) {
     error = co_await read_body(request.head, framing, request.body, next);

@@ -60,7 +60,7 @@ TEST_F(ServerTest, Limits) {
 
 TEST_F(ServerTest, TimeoutsAnswerOrCloseSilently) {
   ServerOptions options;
-  options.header_timeout = options.body_timeout = options.idle_timeout = 100 * kMillisecond;
+  options.header_timeout = options.body_timeout = options.idle_timeout = 300 * kMillisecond;
   start(options);
   EXPECT_TRUE(exchange("GET / HT").starts_with("HTTP/1.1 408"));
   EXPECT_TRUE(exchange("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab")
@@ -114,7 +114,7 @@ TEST_F(ServerTest, WritesToAGoneOrStuckClientFail) {
   RawSocket stuck = RawSocket::connect(server->port());
   ASSERT_TRUE(stuck.send("GET /flood HTTP/1.1\r\nHost: h\r\n\r\n"));
   wait_for([&] { return world.write_failed.load(); });
-  EXPECT_EQ(server->stats().timeouts, 1u);
+  EXPECT_GE(server->stats().timeouts, 1u);
 }
 
 TEST_F(ServerTest, HandlersThatFailGiveAnErrorOrACut) {

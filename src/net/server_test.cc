@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The server: requests in every form that is right, load, drain, shutdown.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
@@ -174,6 +175,11 @@ Task<void> count_into(std::shared_ptr<ClientPool> pool, int seed, std::atomic<in
 }
 
 TEST_F(ServerTest, AThousandConcurrentRequests) {
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  if (files.rlim_cur < 2200) GTEST_SKIP() << "needs 2200 file descriptors: raise ulimit -n";
   start(ServerOptions(), 2);
   Url url;
   url.host = "127.0.0.1";

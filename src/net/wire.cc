@@ -52,6 +52,13 @@ void ReadBuffer::commit(std::size_t n) {
   lent_ = false;
 }
 
+void ReadBuffer::relax() {
+  full_ = false;
+  if (lent_ || size() > 0 || capacity_ <= 4 * kFirst) return;
+  bytes_.reset();
+  capacity_ = begin_ = end_ = 0;
+}
+
 // The pending read. If the executor drops it at shutdown, the coroutine that
 // waits for it goes with it; otherwise the two would keep each other alive.
 struct Wire::ReadOp {
@@ -130,6 +137,8 @@ Task<Io> Wire::fill(TimeNs deadline) {
 }
 
 Task<Io> Wire::read_into(std::string& out, std::size_t target, TimeNs deadline) {
+  // The rest comes without the buffer: no reason for it to grow.
+  in_.relax();
   for (;;) {
     const std::size_t take = std::min(target - out.size(), in_.size());
     out.append(in_.data(), take);

@@ -41,6 +41,8 @@ class ReadBuffer {
   // Room for the next read, at least one byte; moves or grows what is held.
   asio::mutable_buffer prepare();
   void commit(std::size_t n);
+  // Between two messages: the next one starts small again.
+  void relax();
 
  private:
   std::unique_ptr<char[]> bytes_;

@@ -10,29 +10,29 @@ struct LearnStats {
   bool training = false;                     // a round is in flight
   std::uint64_t rounds_started = 0;
   std::uint64_t rounds_published = 0;
-  std::uint64_t rounds_failed = 0;           // loss or weights not finite, or a foreign predictor
-  std::uint64_t training_rows = 0;           // of the latest published round
-  double training_mse_s2 = 0;                // of the latest published round
+  std::uint64_t rounds_failed = 0;  // loss or weights not finite, or a foreign predictor
+  std::uint64_t training_rows = 0;  // of the latest published round
+  double training_mse_s2 = 0;  // of the latest published round
   double holdout_mse_s2 = 0;
   double holdout_mae_ms = 0;
 
-  std::uint64_t samples = 0;                 // labelled decisions, including the next three
-  std::uint64_t samples_over_limit = 0;      // TTFT above the limit: dropped or clipped
-  std::uint64_t samples_unusable = 0;        // a feature was not finite
-  std::uint64_t unlabelled = 0;              // finished without a first token seen (not streamed)
+  std::uint64_t samples = 0;  // labelled decisions, including the next three
+  std::uint64_t samples_over_limit = 0;  // TTFT above the limit: dropped or clipped
+  std::uint64_t samples_unusable = 0;  // a feature was not finite
+  std::uint64_t unlabelled = 0;  // finished without a first token seen (not streamed)
 
   std::uint64_t decisions = 0;
   std::uint64_t fallback_cold = 0;
   std::uint64_t fallback_out_of_range = 0;
   std::uint64_t fallback_nan = 0;
-  std::uint64_t filter_active = 0;           // decisions restricted to K consistent instances
-  std::uint64_t filter_moved = 0;            // of them: the best prediction was elsewhere
+  std::uint64_t filter_active = 0;  // decisions restricted to K consistent instances
+  std::uint64_t filter_moved = 0;  // of them: the best prediction was elsewhere
 
   // Predicted against observed TTFT, of decisions that the predictor made.
   std::uint64_t predictions = 0;
   double absolute_error_ms_sum = 0;
-  double relative_error_sum = 0;             // |predicted - actual| / max(actual, 1 ms)
-  double recent_mape = 0;                    // exponential mean over about 500; 0..
+  double relative_error_sum = 0;  // |predicted - actual| / max(actual, 1 ms)
+  double recent_mape = 0;  // exponential mean over about 500; 0..
 };
 
 class LearnStatsSource {

@@ -17,10 +17,12 @@ constexpr ParamSpec kParams[] = {
     {"replay", 5000, 0, 1e6, "rows in a round chosen by the coreset"},
     {"coreset", 0, 0, 1, "0: as the published code computes it, 1: error-weighted as described"},
     {"k", 2, 0, 64, "instances per prefix group when KV caches are full; 0: no filter"},
-    {"kv_threshold", 0.8, 0, 1, "mean KV usage above which the filter acts (published: 0.8, 0.6, 0.5)"},
+    {"kv_threshold", 0.8, 0, 1,
+     "mean KV usage above which the filter acts (published: 0.8, 0.6, 0.5)"},
     {"min_hit_tokens", 100, 0, 1e9, "best hit in tokens above which the filter acts"},
     {"group_tokens", 0, 0, 1e6, "prefix group depth in tokens; 0: follows the traffic"},
-    {"range_check", 1, 0, 1, "1: fall back outside the training range"},
+    {"range_check", 1, 0, 2,
+     "features in training range: 0 off, 1 of all candidates, 2 of the chosen"},
     {"range_margin", 0.1, 0, 1e3, "slack on both sides, as a share of the range"},
     {"ttft_limit_ms", 15000, 1, 1e9, "labels above this are dropped (clip_ttft 0) or clipped (1)"},
     {"clip_ttft", 0, 0, 1, "what happens above ttft_limit_ms"},
@@ -39,8 +41,8 @@ LodestarPaperOptions options_of(const PolicyParams& params, bool gpu_labels) {
   o.trainer.epochs = count(params, "epochs");
   o.trainer.seed = count(params, "train_seed");
   o.trainer.us_per_row_epoch = params.at("us_per_row_epoch");
-  o.trainer.coreset = params.at("coreset") >= 0.5 ? learn::CoresetRule::kAsDescribed
-                                                  : learn::CoresetRule::kAsCoded;
+  o.trainer.coreset =
+      params.at("coreset") >= 0.5 ? learn::CoresetRule::kAsDescribed : learn::CoresetRule::kAsCoded;
   o.pools.fifo = count(params, "fifo");
   o.pools.replay = count(params, "replay");
   o.theta = count(params, "theta");
@@ -52,7 +54,7 @@ LodestarPaperOptions options_of(const PolicyParams& params, bool gpu_labels) {
   o.kv_threshold = params.at("kv_threshold");
   o.min_hit_tokens = params.at("min_hit_tokens");
   o.group_tokens = params.at("group_tokens");
-  o.range_check = params.at("range_check") >= 0.5;
+  o.range_rule = static_cast<RangeRule>(count(params, "range_check"));
   o.range_margin = params.at("range_margin");
   return o;
 }

@@ -20,8 +20,11 @@ constexpr double kRecentWeight = 1.0 / 500;
 
 }  // namespace
 
-LodestarPaperPolicy::LodestarPaperPolicy(LodestarPaperOptions options, std::unique_ptr<Policy> fallback)
-    : options_(options), fallback_(std::move(fallback)), groups_(options.group_tokens),
+LodestarPaperPolicy::LodestarPaperPolicy(LodestarPaperOptions options,
+                                         std::unique_ptr<Policy> fallback)
+    : options_(options),
+      fallback_(std::move(fallback)),
+      groups_(options.group_tokens),
       training_(options.pools) {
   LODESTAR_CHECK(fallback_ != nullptr);
 }
@@ -51,7 +54,7 @@ LodestarPaperPolicy::Why LodestarPaperPolicy::assess() {
   if (predictor_ == nullptr) return Why::kCold;
   for (const auto& x : features_)
     if (!x.usable()) return Why::kNan;
-  if (options_.range_check)
+  if (options_.range_rule == RangeRule::kEveryCandidate)
     for (const auto& x : features_)
       if (!predictor_->in_range(x, options_.range_margin)) return Why::kOutOfRange;
   reward_.resize(features_.size());
@@ -78,7 +81,8 @@ bool LodestarPaperPolicy::filter(const DecisionContext& context) {
   return true;
 }
 
-void LodestarPaperPolicy::predicted_choice(const DecisionContext& context, Decision& out) {
+LodestarPaperPolicy::Why LodestarPaperPolicy::predicted_choice(const DecisionContext& context,
+                                                               Decision& out) {
   const std::size_t n = context.candidates.size();
   cost_.resize(n);
   load_.resize(n);
@@ -97,30 +101,44 @@ void LodestarPaperPolicy::predicted_choice(const DecisionContext& context, Decis
   }
   const Pick pick = pick_least(cost_, load_, context.rng);
   LODESTAR_CHECK(pick.index != kNoPick);
+  if (options_.range_rule == RangeRule::kChosen &&
+      !predictor_->in_range(features_[pick.index], options_.range_margin))
+    return Why::kOutOfRange;
   if (filtered && cost_[pick.index] > least) ++stats_.filter_moved;
   out.place(pick.index, filtered ? "least predicted TTFT of the prefix group's instances"
                                  : "least predicted TTFT");
   out.propensity = pick.propensity;
+  return Why::kPredict;
 }
 
-void LodestarPaperPolicy::decide(const DecisionContext& context, Decision& out, PolicyActions& actions) {
+void LodestarPaperPolicy::decide(const DecisionContext& context, Decision& out,
+                                 PolicyActions& actions) {
   ++stats_.decisions;
   read_features(context);
   // A group may use K instances: it should bring at most half of what K instances
   // of this fleet carry on average.
   const double instances = static_cast<double>(context.candidates.size());
   if (options_.k > 0 && !context.reconsidered)
-    groups_.observe(context.request, std::max(0.1, 0.5 * static_cast<double>(options_.k) / instances));
-  const Why why = assess();
-  if (why == Why::kPredict) {
-    predicted_choice(context, out);
-  } else {
+    groups_.observe(context.request,
+                    std::max(0.1, 0.5 * static_cast<double>(options_.k) / instances));
+  Why why = assess();
+  if (why == Why::kPredict) why = predicted_choice(context, out);
+  if (why != Why::kPredict) {
     fallback_->decide(context, out, actions);
     out.fallback = true;
     switch (why) {
-      case Why::kCold: out.reason = "cold"; ++stats_.fallback_cold; break;
-      case Why::kOutOfRange: out.reason = "out-of-range"; ++stats_.fallback_out_of_range; break;
-      default: out.reason = "nan"; ++stats_.fallback_nan; break;
+      case Why::kCold:
+        out.reason = "cold";
+        ++stats_.fallback_cold;
+        break;
+      case Why::kOutOfRange:
+        out.reason = "out-of-range";
+        ++stats_.fallback_out_of_range;
+        break;
+      default:
+        out.reason = "nan";
+        ++stats_.fallback_nan;
+        break;
     }
   }
   last_slot_ = Fleet::kNoSlot;
@@ -131,8 +149,9 @@ void LodestarPaperPolicy::decide(const DecisionContext& context, Decision& out, 
   last_slot_ = context.candidates[chosen];
   last_.x = features_[chosen];
   last_.candidates = moments_;
-  last_.predicted_ms =
-      why == Why::kPredict ? std::max(0.0, -1e3 * static_cast<double>(reward_[chosen])) : kNoPrediction;
+  last_.predicted_ms = why == Why::kPredict
+                           ? std::max(0.0, -1e3 * static_cast<double>(reward_[chosen]))
+                           : kNoPrediction;
 }
 
 // ---- learning ---------------------------------------------------------------
@@ -140,10 +159,12 @@ void LodestarPaperPolicy::decide(const DecisionContext& context, Decision& out, 
 void LodestarPaperPolicy::on_placed(TimeNs now, const RequestInfo& request, const Outcome& outcome,
                                     PolicyActions& actions) {
   fallback_->on_placed(now, request, outcome, actions);
-  if (outcome.request == last_request_ && outcome.slot == last_slot_) pending_[outcome.lease] = last_;
+  if (outcome.request == last_request_ && outcome.slot == last_slot_)
+    pending_[outcome.lease] = last_;
 }
 
-void LodestarPaperPolicy::on_first_token(TimeNs now, const Outcome& outcome, PolicyActions& actions) {
+void LodestarPaperPolicy::on_first_token(TimeNs now, const Outcome& outcome,
+                                         PolicyActions& actions) {
   fallback_->on_first_token(now, outcome, actions);
   const auto it = pending_.find(outcome.lease);
   if (it == pending_.end() || !outcome.ttft_ms) return;
@@ -158,7 +179,8 @@ void LodestarPaperPolicy::on_settled(TimeNs now, const Outcome& outcome, PolicyA
   if (no_first_token && outcome.disposition == Disposition::kLearn) ++stats_.unlabelled;
 }
 
-void LodestarPaperPolicy::learn_label(const Pending& pending, double ttft_ms, PolicyActions& actions) {
+void LodestarPaperPolicy::learn_label(const Pending& pending, double ttft_ms,
+                                      PolicyActions& actions) {
   if (!std::isnan(pending.predicted_ms)) {
     const double error = std::fabs(pending.predicted_ms - ttft_ms);
     const double relative = error / std::max(ttft_ms, 1.0);
@@ -192,8 +214,8 @@ void LodestarPaperPolicy::train_if_due(PolicyActions& actions) {
   ++stats_.rounds_started;
   new_labels_ = 0;
   in_flight_ = std::make_shared<learn::PaperTrainJob>(
-      options_.trainer, stats_.rounds_started,
-      training_.begin_round(Rng(options_.trainer.seed)), predictor_);
+      options_.trainer, stats_.rounds_started, training_.begin_round(Rng(options_.trainer.seed)),
+      predictor_);
   actions.train = in_flight_;
 }
 

@@ -31,6 +31,11 @@
 
 namespace lodestar {
 
+// Whose features must lie in the range of the training set for a prediction to be
+// trusted: nobody's, every candidate's (as published), or only those of the
+// instance that the predictor chose.
+enum class RangeRule { kOff = 0, kEveryCandidate = 1, kChosen = 2 };
+
 struct LodestarPaperOptions {
   learn::PaperTrainerOptions trainer;
   learn::PoolSizes pools;
@@ -42,7 +47,7 @@ struct LodestarPaperOptions {
   double kv_threshold = 0.8;
   double min_hit_tokens = 100;
   double group_tokens = 0;          // 0: depth follows the traffic
-  bool range_check = true;
+  RangeRule range_rule = RangeRule::kEveryCandidate;
   double range_margin = 0;          // of the range, on both sides
 };
 
@@ -53,7 +58,8 @@ class LodestarPaperPolicy final : public Policy, public LearnStatsSource {
 
   Needs needs() const override { return {.prefix = true, .progress = true}; }
   void decide(const DecisionContext& context, Decision& out, PolicyActions& actions) override;
-  void on_placed(TimeNs now, const RequestInfo& request, const Outcome& o, PolicyActions& a) override;
+  void on_placed(TimeNs now, const RequestInfo& request, const Outcome& o,
+                 PolicyActions& a) override;
   void on_first_token(TimeNs now, const Outcome& outcome, PolicyActions& actions) override;
   void on_settled(TimeNs now, const Outcome& outcome, PolicyActions& actions) override;
   void on_forgotten(TimeNs now, RequestId request) override;
@@ -82,7 +88,7 @@ class LodestarPaperPolicy final : public Policy, public LearnStatsSource {
 
   void read_features(const DecisionContext& context);
   Why assess();
-  void predicted_choice(const DecisionContext& context, Decision& out);
+  Why predicted_choice(const DecisionContext& context, Decision& out);
   bool filter(const DecisionContext& context);  // true: chosen_ holds the candidates allowed
   void learn_label(const Pending& pending, double ttft_ms, PolicyActions& actions);
   void train_if_due(PolicyActions& actions);

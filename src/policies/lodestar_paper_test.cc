@@ -25,7 +25,8 @@ std::unique_ptr<LodestarPaperPolicy> paper(const PolicyParams& params = {}, bool
   return std::unique_ptr<LodestarPaperPolicy>(policy);
 }
 
-void publish(Policy& policy, std::shared_ptr<const Predictor> predictor, PolicyActions* actions = nullptr) {
+void publish(Policy& policy, std::shared_ptr<const Predictor> predictor,
+             PolicyActions* actions = nullptr) {
   PolicyActions own;
   policy.on_predictor(0, std::move(predictor), actions != nullptr ? *actions : own);
 }
@@ -42,7 +43,8 @@ class SlowInstanceWorld {
     for (std::size_t i = 0; i < bench.rows.size(); ++i) {
       FeatureRow& row = bench.rows[i];
       row.prompt_tokens = bench.request.prompt_tokens;
-      row.running = i == 0 ? 30 + static_cast<double>(rng.below(3)) : static_cast<double>(rng.below(10));
+      row.running =
+          i == 0 ? 30 + static_cast<double>(rng.below(3)) : static_cast<double>(rng.below(10));
       row.inflight = row.inflight_prefill = static_cast<double>(rng.below(4));
       row.pending_prompt_tokens = 1000 * row.inflight_prefill;
       row.kv_usage = 0.3 * rng.uniform();
@@ -278,15 +280,16 @@ TEST(LodestarPaper, FilterTakesTheBestOfItsTwoAndSaysWhenItMovedThePick) {
   publish(*policy, handmade_predictor());
   FilterBench f(8);
   f.bench.rows[0].pending_prompt_tokens = 0;
-  for (std::size_t i = 0; i < 8; ++i) f.bench.rows[i].pending_prompt_tokens = 1000.0 * static_cast<double>(i);
+  for (std::size_t i = 0; i < 8; ++i)
+    f.bench.rows[i].pending_prompt_tokens = 1000.0 * static_cast<double>(i);
   std::uint64_t moved = 0;
   for (std::uint64_t group = 1; group <= 200; ++group) {
     const std::size_t picked = f.pick(*policy, group);
     std::vector<std::size_t> allowed(2);
     f.bench.request.block_hashes.assign(64, group);
     Rng rng(1);
-    const DecisionContext context{0, f.bench.request, RequestId(1), f.bench.candidates,
-                                  f.bench.rows, f.bench.fleet, rng};
+    const DecisionContext context{
+        0, f.bench.request, RequestId(1), f.bench.candidates, f.bench.rows, f.bench.fleet, rng};
     rendezvous_top(group, context, allowed);
     EXPECT_EQ(picked, std::min(allowed[0], allowed[1]));  // cost rises with the index
     moved += picked != 0;
@@ -307,48 +310,6 @@ TEST(LodestarPaper, NinthInstanceLeavesMostPicksWhereTheyWere) {
     same += eight.pick(*policy, group * 7919) == nine.pick(*policy, group * 7919);
   EXPECT_GE(same, 800);
   EXPECT_LE(same, 990);  // the ninth must get its share of groups
-}
-
-// ---- prefix groups ---------------------------------------------------------------
-
-RequestInfo prompt(std::uint64_t system, std::size_t shared_blocks, std::uint64_t conversation,
-                   std::size_t blocks) {
-  RequestInfo r;
-  r.block_tokens = 16;
-  for (std::size_t i = 0; i < blocks; ++i)
-    r.block_hashes.push_back(i < shared_blocks ? system * 1000 + i : conversation * 100000 + i);
-  return r;
-}
-
-TEST(PrefixGroups, DepthMovesBelowASharedSystemPrompt) {
-  PrefixGroups groups(0);
-  EXPECT_EQ(groups.depth_tokens(), 512);
-  // 1,000 tokens (62 blocks) are the same for all; 40 conversations follow.
-  for (std::uint64_t i = 0; i < PrefixGroups::kWindow; ++i) groups.observe(prompt(1, 62, i % 40, 100), 0.125);
-  EXPECT_EQ(groups.depth_tokens(), 1024);
-  EXPECT_NE(groups.group(prompt(1, 62, 1, 100)), groups.group(prompt(1, 62, 2, 100)));
-  EXPECT_EQ(groups.group(prompt(1, 62, 1, 100)), groups.group(prompt(1, 62, 1, 300)));  // its next turn
-}
-
-TEST(PrefixGroups, DepthStaysShallowWhenConversationsDifferAtOnce) {
-  PrefixGroups groups(0);
-  for (std::uint64_t i = 0; i < PrefixGroups::kWindow; ++i) groups.observe(prompt(1, 0, i % 40, 100), 0.125);
-  EXPECT_EQ(groups.depth_tokens(), PrefixGroups::kShallowestTokens);
-}
-
-TEST(PrefixGroups, OnePromptForAllHasNoBetterDepth) {
-  PrefixGroups groups(0);
-  for (std::uint64_t i = 0; i < PrefixGroups::kWindow; ++i) groups.observe(prompt(1, 100, 0, 100), 0.125);
-  EXPECT_EQ(groups.depth_tokens(), PrefixGroups::kShallowestTokens);
-}
-
-TEST(PrefixGroups, AFixedDepthStaysAndShortPromptsUseTheirLastHash) {
-  PrefixGroups groups(160);
-  for (std::uint64_t i = 0; i < 1000; ++i) groups.observe(prompt(1, 62, i, 100), 0.125);
-  EXPECT_EQ(groups.depth_tokens(), 160);
-  EXPECT_EQ(groups.group(prompt(3, 50, 1, 100)), 3009u);  // 160 / 16 = the tenth block
-  EXPECT_EQ(groups.group(prompt(3, 50, 1, 4)), 3003u);
-  EXPECT_EQ(groups.group(prompt(3, 50, 1, 0)), 0u);
 }
 
 // ---- labels ----------------------------------------------------------------------

@@ -57,7 +57,8 @@ class Bench {
   Decision decide(Policy& policy) {
     Decision out;
     PolicyActions actions;
-    const DecisionContext context{now, request, RequestId(++requests), candidates, rows, fleet, rng_};
+    const DecisionContext context{now,   request, RequestId(++requests), candidates, rows,
+                                  fleet, rng_};
     policy.decide(context, out, actions);
     return out;
   }

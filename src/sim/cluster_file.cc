@@ -36,7 +36,7 @@ Result<EngineConfig> make_engine_config(const GroupSpec& g) {
     if (!derived) return std::unexpected(derived.error());
     config.kv_capacity_tokens = *derived;
   }
-  constexpr std::int64_t kMaxBlocks = 10'000'000;  // an H200 has 55,000
+  constexpr std::int64_t kMaxBlocks = 2'000'000;  // an H200 has 55,000
   if (config.kv_capacity_tokens / g.block_tokens > kMaxBlocks)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} tokens of KV cache in blocks of {} are more than {} blocks; lower "
@@ -67,6 +67,9 @@ EngineFault make_fault(const FaultSpec& f) {
 // Engines of the group; `numbers` counts engines per name over all groups.
 Result<void> add_group(const GroupSpec& g, const std::string& base_dir,
                        std::vector<std::pair<std::string, std::uint32_t>>& numbers, Cluster& out) {
+  constexpr std::size_t kMaxEngines = 100'000;
+  if (out.engines.size() + static_cast<std::size_t>(g.count) > kMaxEngines)
+    return fail(ErrorCode::kInvalidArgument, fmt::format("more than {} engines", kMaxEngines));
   auto config = make_engine_config(g);
   if (!config) return std::unexpected(config.error());
   auto step_time = make_step_time(g, base_dir);

@@ -193,6 +193,7 @@ void Engine::advance(TimeNs now, std::vector<TokenEvent>& out) {
 // Nothing executes: put the queued step, or a new one, to work.
 void Engine::start_steps(TimeNs now) {
   wake_ = kNever;
+  schedule_time_ = now;
   accept_arrivals(now);
   if (queued_.number < 0 && !schedule(queued_)) {
     // Finished requests just gave back their blocks, so something always fits.
@@ -256,7 +257,14 @@ void Engine::emit(std::uint32_t index, TimeNs now, std::vector<TokenEvent>& out)
   if (!config_.emit_every_token && !first && !last) return;
   FinishReason reason = FinishReason::kNone;
   if (last) reason = info.cut_at_max_len ? FinishReason::kLength : FinishReason::kStop;
-  out.push_back({seq.id, now, seq.known - prompt, info.cached_tokens, first, last, reason});
+  out.push_back({.id = seq.id,
+                 .time = now,
+                 .total_tokens = seq.known - prompt,
+                 .cached_tokens = info.cached_tokens,
+                 .first = first,
+                 .finished = last,
+                 .reason = reason,
+                 .scheduled = info.scheduled});
 }
 
 // Ends the sequences of finished_: their blocks are free from the next schedule on.

@@ -85,6 +85,7 @@ struct TokenEvent {
   bool first = false;
   bool finished = false;
   FinishReason reason = FinishReason::kNone;
+  TimeNs scheduled = 0;  // when it was first admitted to a step
 };
 
 // What /metrics would show. Gauges are those of the end of the last step (vLLM
@@ -165,7 +166,8 @@ class Engine {
     EngineRequest request;
     std::vector<std::uint32_t> blocks;
     std::int64_t hashed_blocks = 0;
-    std::int64_t cached_tokens = -1;
+    std::int64_t cached_tokens = -1;  // -1: never admitted
+    TimeNs scheduled = 0;
     std::int32_t preemptions = 0;
     bool waiting = false, cut_at_max_len = false;
     std::int64_t hit_depth = 0;  // blocks found when admission was last tried
@@ -232,6 +234,7 @@ class Engine {
   Plan executing_, queued_;
   std::int64_t next_step_ = 0;
   std::int64_t unseen_arrivals_ = 0;  // joined waiting_ after the last schedule()
+  TimeNs schedule_time_ = 0;
   TimeNs step_start_ = 0, step_end_ = kNever;
   TimeNs wake_ = kNever;  // idle with work: when to start
   TimeNs frozen_until_ = 0, next_stall_ = kNever, last_now_ = 0;

@@ -201,7 +201,10 @@ bool Engine::admit_head(Plan& plan, std::int64_t& budget) {
   for (std::uint32_t block : hits_) kv_.touch(block);
   info.blocks.assign(hits_.begin(), hits_.end());
   info.hashed_blocks = hit_blocks;
-  if (info.cached_tokens < 0) info.cached_tokens = hit_blocks * block_tokens;
+  if (info.cached_tokens < 0) {
+    info.cached_tokens = hit_blocks * block_tokens;
+    info.scheduled = schedule_time_;
+  }
   seq.computed = hit_blocks * block_tokens;
   seq.slots = seq.computed;
   seq.prefill_target = seq.planned;

@@ -61,6 +61,7 @@ TEST(Engine, AnArrivalWaitsForTheExecutingStep) {
   d.run();
   EXPECT_EQ(d.event(1).time, from_ms(40));
   EXPECT_EQ(d.event(2).time, from_ms(40 + 31)) << "one decode and 30 prompt tokens";
+  EXPECT_EQ(d.event(2).scheduled, from_ms(40));
 }
 
 TEST(Engine, AsyncSchedulingDecidesOneStepAhead) {

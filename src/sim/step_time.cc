@@ -11,7 +11,7 @@ namespace lodestar::sim {
 namespace {
 
 // Steps up to this size take t_lin from a table: det_pow is most of their cost.
-constexpr std::int64_t kTableTokens = 4096;
+constexpr std::int64_t kTableTokens = 8192;
 
 Result<void> require(double value, const char* name, bool may_be_zero = false) {
   if (std::isfinite(value) && (value > 0 || (may_be_zero && value == 0))) return {};

@@ -138,8 +138,13 @@ Result<void> plan_synthetic(const WorkloadSpec& spec, std::uint64_t seed, PlanBu
   for (std::size_t i = 0; i < parts.size(); ++i)
     generators.emplace_back(spec, parts[i], i, rng, builder);
   Rng choice = rng.fork("mix");
-  for (const TimeNs at : times)
+  for (const TimeNs at : times) {
     generators[parts.size() == 1 ? 0 : pick_part(choice, parts)].start(at);
+    if (builder.size() > 2 * kMost)
+      return fail(ErrorCode::kTooLarge, "the conversations hold more than " +
+                                            std::to_string(2 * kMost) +
+                                            " requests; lower sessions, turns or max_requests");
+  }
   return {};
 }
 

@@ -94,7 +94,8 @@ TEST(TraceLines, MissingFile) {
 }
 
 constexpr const char* kMooncakeRow =
-    R"({"timestamp": 3000, "input_length": 1100, "output_length": 5, "hash_ids": [900, 901, 7], "kind": "C"})";
+    R"({"timestamp": 3000, "input_length": 1100, "output_length": 5, )"
+    R"("hash_ids": [900, 901, 7], "kind": "C"})";
 
 TEST(Mooncake, ReadsRowsAndRuns) {
   auto trace = parse_trace(
@@ -117,9 +118,9 @@ TEST(Mooncake, ReadsRowsAndRuns) {
 }
 
 TEST(Mooncake, AnyIntegerIsAnId) {
-  auto trace = parse_trace(
-      R"({"timestamp":0,"input_length":9,"output_length":1,"hash_ids":[18446744073709551615,-1,-5,0]})",
-      "t", TraceFormat::kMooncake);
+  auto trace = parse_trace(R"({"timestamp":0,"input_length":9,"output_length":1,)"
+                           R"("hash_ids":[18446744073709551615,-1,-5,0]})",
+                           "t", TraceFormat::kMooncake);
   ASSERT_TRUE(trace);
   // -1 is the same 64-bit value as the first id: 0, 0, 1, 2.
   ASSERT_EQ((*trace)->runs.size(), 2u);

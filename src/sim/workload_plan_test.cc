@@ -146,7 +146,8 @@ constexpr const char* kSession =
     R"([0,70,5,0,9,"small",1,-1,0,[[60,1]]],)"
     R"([20,400,10,17,1,"big",0,0,4,[[9,2]]]]})"
     "\n"
-    R"({"id":"b","block_size":64,"tool_tokens":150,"system_tokens":60,"req":[[0,300,10,0,2,"big",0,-1,0,[[1,4]]]]})"
+    R"({"id":"b","block_size":64,"tool_tokens":150,"system_tokens":60,)"
+    R"("req":[[0,300,10,0,2,"big",0,-1,0,[[1,4]]]]})"
     "\n";
 
 TEST(Plan, SessionsShareToolsAndSystemPromptOnly) {

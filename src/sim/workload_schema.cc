@@ -175,6 +175,7 @@ std::string check_synthetic(const SyntheticSpec& s) {
   if (s.kind == SyntheticKind::kMix && s.parts.empty())
     return "a mix needs parts: [{kind, weight, ...}]";
   if (s.kind == SyntheticKind::kMultiTurn) {
+    if (s.turns.max > 10'000) return "conversations of more than 10000 turns are not supported";
     const double longest = static_cast<double>(s.turns.max) *
                            static_cast<double>(s.new_tokens.max + s.output_tokens.max);
     if (longest > 1e9) return "conversations of more than 1e9 tokens are not supported";

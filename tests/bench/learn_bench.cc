@@ -81,8 +81,8 @@ void BM_Coreset(benchmark::State& state) {
   predictor->predict(rows, error, scratch);
   for (float& e : error) e = e < 0 ? -e : e;
   for (auto _ : state)
-    benchmark::DoNotOptimize(select_coreset(Mlp::last_hidden(scratch.mlp, kRows), error, kHidden, 5000,
-                                            CoresetRule::kAsCoded));
+    benchmark::DoNotOptimize(select_coreset(Mlp::last_hidden(scratch.mlp, kRows), error, kHidden,
+                                            5000, CoresetRule::kAsCoded));
 }
 BENCHMARK(BM_Coreset)->Unit(benchmark::kMillisecond);
 

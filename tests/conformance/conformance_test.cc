@@ -293,6 +293,25 @@ TEST_P(Conformance, DecidingDoesNotAllocate) {
   EXPECT_EQ(allocation_count() - before, 0u);
 }
 
+// The learning row must really learn in here, or it tests the fallback only.
+TEST(LearningRow, PublishesAndUsesAPredictor) {
+  Lab lab{kLearning};
+  for (std::uint32_t id = 1; id <= 4; ++id) lab.up(id);
+  int predicted = 0;
+  for (std::uint64_t i = 0; i < 120; ++i) {
+    const RequestId r = lab.arrive(500 + static_cast<double>(i), blocks_of(i % 9, 30));
+    predicted += lab.dispatch(r).fallback ? 0 : 1;
+    lab.advance(20 * kMillisecond);
+    lab.send(FirstToken{lab.leases_of(r)[0]});
+    Ended end;
+    end.lease = lab.leases_of(r)[0];
+    end.output_tokens = 3;
+    lab.send(end);
+  }
+  EXPECT_GE(lab.rounds(), 2);
+  EXPECT_GE(predicted, 50);
+}
+
 INSTANTIATE_TEST_SUITE_P(Catalog, Conformance, ::testing::ValuesIn(all_rows()), row_test_name);
 
 // The counter itself must be able to fail.

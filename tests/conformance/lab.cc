@@ -83,6 +83,12 @@ Effects Lab::send(const Event& event) {
   Effects effects = router_->handle(now_, event);
   account(effects);
   check_books();
+  // A round is over when the next event comes: the shortest that a driver could take.
+  for (const Train& job : std::exchange(training_, {})) {
+    ++rounds_;
+    const Effects more = router_->handle(now_, PredictorPublished{job.policy, job.job->run()});
+    account(more);
+  }
   return effects;
 }
 
@@ -150,6 +156,8 @@ void Lab::account(const Effects& effects) {
       fates_[r->request.value] = Fate::kRejected;
     } else if (const auto* w = std::get_if<WakeAt>(&effect)) {
       wake_at_ = std::min(wake_at_, w->at);
+    } else if (const auto* t = std::get_if<Train>(&effect)) {
+      training_.push_back(*t);
     }
   }
 }

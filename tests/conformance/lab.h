@@ -70,6 +70,7 @@ class Lab {
   std::vector<std::uint32_t> placements_by_instance(std::uint32_t instances) const;
   const std::vector<InstanceId>& picks() const { return picks_; }
 
+  int rounds() const { return rounds_; }  // of training, all published
   void check_books();  // the router's OwnLoad against ours, for every instance
 
  private:
@@ -92,6 +93,8 @@ class Lab {
   std::map<std::uint32_t, Incarnation> alive_;
   std::vector<InstanceId> picks_;       // of the first placement of each dispatch
   std::vector<InstanceId> placements_;  // of all
+  std::vector<Train> training_;
+  int rounds_ = 0;
   TimeNs wake_at_ = kNever;
 };
 

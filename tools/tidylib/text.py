@@ -11,7 +11,7 @@ _WIDE = ('.h', '.cc', '.py', '.sh', 'tools/tidy', '.ci/run')
 _UNDONE = re.compile(r'\b(?:' + '|'.join(('TO' 'DO', 'FIX' 'ME', 'XX' 'X', 'HA' 'CK')) + r')\b|'
                      r'(?i:\bst' r'ub(?:s|bed)?\b)')
 _MACHINE_PATH = re.compile(r'(?<![\w.$})/-])/(?:wo' r'rk|home|root|Users)/[\w.]')
-_ALONE = re.compile(r'\b(?:model|models|Model|Models|model_|models_)\b')
+_ALONE = re.compile(r'\b(?:model|Model|model_)\b')
 
 
 def is_source(path):
