@@ -47,8 +47,8 @@ Result<loadgen::LoadOptions> load_options(const BenchArgs& args) {
     if (!url) return std::unexpected(url.error());
     options.targets.push_back(*url);
   }
-  options.body.endpoint = args.endpoint == "chat" ? loadgen::Endpoint::kChat
-                                                  : loadgen::Endpoint::kCompletions;
+  options.body.endpoint =
+      args.endpoint == "chat" ? loadgen::Endpoint::kChat : loadgen::Endpoint::kCompletions;
   options.body.served_model = args.served_model;
   options.body.force_length = !args.natural_length;
   options.time_scale = args.time_scale;

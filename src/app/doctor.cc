@@ -70,13 +70,15 @@ int print_engine(const control::EngineStatus& e, const Router& router) {
     why = exclusion_text(exclusion_of);
   }
   fmt::print("{}  {} at {}\n", candidate ? "ok      " : "problem ", e.name, e.url);
-  if (!candidate) fmt::print("           not a candidate: {}{}{}\n", why, e.why.empty() ? "" : ": ", e.why);
+  if (!candidate)
+    fmt::print("           not a candidate: {}{}{}\n", why, e.why.empty() ? "" : ": ", e.why);
   if (!e.up) return 1;
   for (const std::string& m : e.info.served_models) fmt::print("           serves {}\n", m);
   fmt::print("           engine {}, context {}, KV cache {}, prefix caching {}\n",
              engines::kind_name(e.kind),
              e.info.max_model_len > 0 ? fmt::format("{} tokens", e.info.max_model_len) : "unknown",
-             e.info.kv_capacity_tokens > 0 ? fmt::format("{} tokens", e.info.kv_capacity_tokens) : "unknown",
+             e.info.kv_capacity_tokens > 0 ? fmt::format("{} tokens", e.info.kv_capacity_tokens)
+                                           : "unknown",
              e.info.prefix_caching ? "on" : "off");
   if (!e.metrics)
     fmt::print("           note: its load is unknown ({}); the router's own accounting stands in\n",
@@ -84,13 +86,15 @@ int print_engine(const control::EngineStatus& e, const Router& router) {
   return candidate ? 0 : 1;
 }
 
-int report(const control::Monitor& monitor, const Router& router, const proxy::ServeConfig& config) {
+int report(const control::Monitor& monitor, const Router& router,
+           const proxy::ServeConfig& config) {
   int problems = 0;
   std::set<std::string> served;
   const auto fleet = monitor.status();
   for (const control::EngineStatus& engine : *fleet) {
     problems += print_engine(engine, router);
-    if (engine.up) served.insert(engine.info.served_models.begin(), engine.info.served_models.end());
+    if (engine.up)
+      served.insert(engine.info.served_models.begin(), engine.info.served_models.end());
   }
   for (const auto& [served_model, policy] : config.policies) {
     if (served.contains(served_model)) continue;
@@ -113,12 +117,14 @@ int run_doctor(const DoctorArgs& args) {
   auto targets = proxy::engine_targets(config);
   if (!targets) return fail_with(targets.error().message);
   for (std::size_t i = 0; i < targets->size(); ++i)
-    if (const char* key = std::getenv(config.engines[i].api_key_env.c_str())) (*targets)[i].api_key = key;
+    if (const char* key = std::getenv(config.engines[i].api_key_env.c_str()))
+      (*targets)[i].api_key = key;
   int problems = check_policies(config);
   // The same router and the same filters as in service: its answer, not a guess.
   RouterConfig router_config;
   router_config.policy = "least-request";
-  auto router = Router::create(router_config, [](std::string_view name) { return make_policy(name); });
+  auto router =
+      Router::create(router_config, [](std::string_view name) { return make_policy(name); });
   if (!router) return fail_with(router.error().message);
   net::Runtime runtime(1);
   control::Monitor monitor(runtime.executor(0), std::move(*targets), proxy::monitor_options(config),
@@ -127,16 +133,20 @@ int run_doctor(const DoctorArgs& args) {
   net::spawn(runtime.executor(0), look(runtime, monitor, from_s(args.wait_s)), "doctor");
   runtime.run();
   problems += report(monitor, **router, config);
-  fmt::print("{}\n", problems == 0 ? "no problems found" : fmt::format("{} problem(s) found", problems));
+  fmt::print("{}\n",
+             problems == 0 ? "no problems found" : fmt::format("{} problem(s) found", problems));
   return problems == 0 ? 0 : 1;
 }
 
 void add_doctor_command(CLI::App& app, int& exit_code) {
   auto args = std::make_shared<DoctorArgs>();
-  CLI::App* cmd = app.add_subcommand("doctor", "Says what is misconfigured and why an engine is no candidate");
-  cmd->add_option("--config", args->config, "Configuration file of serve")->check(CLI::ExistingFile);
+  CLI::App* cmd =
+      app.add_subcommand("doctor", "Says what is misconfigured and why an engine is no candidate");
+  cmd->add_option("--config", args->config, "Configuration file of serve")
+      ->check(CLI::ExistingFile);
   cmd->add_option("--engine", args->engines, "URL of an engine; may be given many times");
-  cmd->add_option("--wait", args->wait_s, "Seconds to wait for the engines")->check(CLI::PositiveNumber);
+  cmd->add_option("--wait", args->wait_s, "Seconds to wait for the engines")
+      ->check(CLI::PositiveNumber);
   cmd->callback([args, &exit_code] { exit_code = run_doctor(*args); });
 }
 

@@ -95,8 +95,8 @@ int run_replay(const ReplayArgs& args) {
   auto header = telemetry::parse_journal_header(line);
   if (!header) return fail_with(fmt::format("{}: {}", args.log, header.error().message));
   if (header->next != 0)
-    return fail_with(fmt::format("{} begins with record {}; replay needs the log from its start", args.log,
-                                 header->next));
+    return fail_with(fmt::format("{} begins with record {}; replay needs the log from its start",
+                                 args.log, header->next));
   RouterConfig config = header->config;
   if (args.policy) {
     config.policy = *args.policy;
@@ -119,7 +119,9 @@ int run_replay(const ReplayArgs& args) {
 void add_replay_command(CLI::App& app, int& exit_code) {
   auto args = std::make_shared<ReplayArgs>();
   CLI::App* cmd = app.add_subcommand("replay", "Makes the decisions of a decision log again");
-  cmd->add_option("--log", args->log, "Decision log, as written by serve")->required()->check(CLI::ExistingFile);
+  cmd->add_option("--log", args->log, "Decision log, as written by serve")
+      ->required()
+      ->check(CLI::ExistingFile);
   cmd->add_option("--policy", args->policy, "Another policy: counts what it decides otherwise");
   cmd->callback([args, &exit_code] { exit_code = run_replay(*args); });
 }

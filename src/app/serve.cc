@@ -106,14 +106,16 @@ void print_fleet(const Service& service, const proxy::ServeConfig& config) {
   const auto fleet = service.monitor->status();
   for (const control::EngineStatus& engine : *fleet) {
     std::string models;
-    for (const std::string& m : engine.info.served_models) models += (models.empty() ? "" : ", ") + m;
+    for (const std::string& m : engine.info.served_models)
+      models += (models.empty() ? "" : ", ") + m;
     fmt::print("  {:<24} {}  {}\n", engine.name, engine.up ? "up  " : "down",
                engine.up ? fmt::format("{}: {}{}", engines::kind_name(engine.kind), models,
                                        engine.metrics ? "" : " (no metrics: own accounting)")
                          : engine.why);
   }
   fmt::print("  policy {}", config.policy);
-  for (const auto& [served_model, policy] : config.policies) fmt::print(", {}: {}", served_model, policy);
+  for (const auto& [served_model, policy] : config.policies)
+    fmt::print(", {}: {}", served_model, policy);
   fmt::print("\n");
   std::fflush(stdout);
 }
@@ -165,7 +167,8 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
     service.journal = std::move(*journal);
     wanted.sink = service.journal.get();
   }
-  auto router = Router::create(std::move(wanted), [](std::string_view name) { return make_policy(name); });
+  auto router =
+      Router::create(std::move(wanted), [](std::string_view name) { return make_policy(name); });
   if (!router) return std::unexpected(router.error());
   service.brain = std::make_shared<proxy::Brain>(service.runtime, std::move(*router),
                                                  &service.metrics->decision_seconds);
@@ -174,11 +177,12 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
       [weak = std::weak_ptr<proxy::Brain>(service.brain)](Event event) {
         if (const auto brain = weak.lock()) brain->report(std::move(event));
       });
-  proxy::ProxyOptions options = proxy::proxy_options(config, proxy::hash_key_of(config, random_key()));
+  proxy::ProxyOptions options =
+      proxy::proxy_options(config, proxy::hash_key_of(config, random_key()));
   options.admin_token = *token;
-  service.proxy = std::make_shared<proxy::Proxy>(service.runtime, std::move(options), std::move(*targets),
-                                                 service.brain, service.monitor, service.metrics,
-                                                 check_policy_name);
+  service.proxy = std::make_shared<proxy::Proxy>(
+      service.runtime, std::move(options), std::move(*targets), service.brain, service.monitor,
+      service.metrics, check_policy_name);
   const auto listen = proxy::parse_listen(config.listen);
   auto server = net::Server::listen(service.runtime, proxy::server_options(config, *listen),
                                     service.proxy->handler());
@@ -199,7 +203,8 @@ std::string url_of(const proxy::ServeConfig& config, std::uint16_t port) {
 int run_serve(const ServeArgs& args) {
   auto config = load(args);
   if (!config) return fail_with(config.error().message);
-  if (config->engines.empty()) return fail_with("name the engines: --engine URL (more than once), or --config FILE");
+  if (config->engines.empty())
+    return fail_with("name the engines: --engine URL (more than once), or --config FILE");
   for (const auto& [served_model, policy] : config->policies)
     if (auto made = make_policy(policy); !made)
       return fail_with(fmt::format("policies.{}: {}", served_model, made.error().message));
@@ -222,7 +227,8 @@ int run_serve(const ServeArgs& args) {
 
 void add_serve_command(CLI::App& app, int& exit_code) {
   auto args = std::make_shared<ServeArgs>();
-  CLI::App* cmd = app.add_subcommand("serve", "The router: an OpenAI-compatible proxy over engines");
+  CLI::App* cmd =
+      app.add_subcommand("serve", "The router: an OpenAI-compatible proxy over engines");
   cmd->add_option("--config", args->config, "Configuration file (YAML)")->check(CLI::ExistingFile);
   cmd->add_option("--engine", args->engines, "URL of an engine; may be given many times");
   cmd->add_option("--listen", args->listen, "host:port (default 127.0.0.1:8080)");

@@ -22,8 +22,9 @@ TEST(SipHash13, ReferenceVectors) {
   const struct {
     std::size_t size;
     std::uint64_t hash;
-  } vectors[] = {{0, 0xabac0158050fc4dcULL},  {1, 0xc9f49bf37d57ca93ULL},  {7, 0xd3927d989bb11140ULL},
-                 {8, 0x369095118d299a8eULL},  {15, 0xd320d86d2a519956ULL}, {16, 0xcc4fdd1a7d908b66ULL},
+  } vectors[] = {{0, 0xabac0158050fc4dcULL},  {1, 0xc9f49bf37d57ca93ULL},
+                 {7, 0xd3927d989bb11140ULL},  {8, 0x369095118d299a8eULL},
+                 {15, 0xd320d86d2a519956ULL}, {16, 0xcc4fdd1a7d908b66ULL},
                  {63, 0x9d199062b7bbb3a8ULL}};
   for (const auto& v : vectors) EXPECT_EQ(siphash13(key, message.data(), v.size), v.hash) << v.size;
 }
@@ -53,7 +54,7 @@ TEST(SipHash13, UnalignedInputGivesTheSame) {
 // From a second implementation in Python.
 TEST(Hash, GoldenValues) {
   EXPECT_EQ(mix64(1), 0x5692161d100b05e5ULL);
-  EXPECT_EQ(hash_combine(1, 2), 0x3706970b052f16b1ULL);
+  EXPECT_EQ(hash_combine(1, 2), 0xcd0dc73fecce2871ULL);
   EXPECT_EQ(hash_string(""), 0xf52a15e9a9b5e89bULL);
   EXPECT_EQ(hash_string("abc"), 0x0dd490490804b508ULL);
 }

@@ -15,7 +15,8 @@ Result<std::vector<ModelCard>> parse_model_list(std::string_view body) {
   };
   if (!document.is_object()) return bad("the answer to /v1/models is no JSON object");
   const auto data = document.find("data");
-  if (data == document.end() || !data->is_array()) return bad("the answer to /v1/models has no list `data`");
+  if (data == document.end() || !data->is_array())
+    return bad("the answer to /v1/models has no list `data`");
   std::vector<ModelCard> cards;
   for (const json& item : *data) {
     if (!item.is_object()) continue;

@@ -110,9 +110,10 @@ net::Task<void> Monitor::State::discover(Engine& engine) {
     engine.next_discovery = 0;
     co_return;
   }
-  auto cards = answer->head.status == 200
-                   ? parse_model_list(answer->body)
-                   : fail(ErrorCode::kProtocol, fmt::format("/v1/models answers {}", answer->head.status));
+  auto cards =
+      answer->head.status == 200
+          ? parse_model_list(answer->body)
+          : fail(ErrorCode::kProtocol, fmt::format("/v1/models answers {}", answer->head.status));
   if (!cards) {
     engine.status.why = cards.error().message;
     if (!engine.target.served_models.empty()) engine.discovered = true;  // told is enough
@@ -149,9 +150,10 @@ net::Task<void> Monitor::State::scrape(Engine& engine) {
     no_load(engine, answer.error().message);
     co_return;
   }
-  auto sample = answer->head.status == 200
-                    ? engines::read_metrics(answer->body, net::now_ns())
-                    : fail(ErrorCode::kProtocol, fmt::format("/metrics answers {}", answer->head.status));
+  auto sample =
+      answer->head.status == 200
+          ? engines::read_metrics(answer->body, net::now_ns())
+          : fail(ErrorCode::kProtocol, fmt::format("/metrics answers {}", answer->head.status));
   if (sample) {
     take_sample(engine, *sample);
     co_return;
@@ -180,8 +182,8 @@ void Monitor::State::take_sample(Engine& engine, const engines::EngineSample& sa
   engine.bad_scrapes = 0;
   engine.status.kind = sample.kind;
   engine.status.metrics = true;
-  const bool seen_before = engine.load_known || engine.status.restarts > 0 || engine.lifetime_counter > 0 ||
-                           engine.process_start_s.has_value();
+  const bool seen_before = engine.load_known || engine.status.restarts > 0 ||
+                           engine.lifetime_counter > 0 || engine.process_start_s.has_value();
   const bool told = sample.process_start_s && engine.process_start_s;
   const bool restarted =
       seen_before &&
@@ -196,13 +198,14 @@ void Monitor::State::take_sample(Engine& engine, const engines::EngineSample& sa
     ++engine.status.restarts;
     engine.info_changed = true;
     engine.next_discovery = 0;  // it may serve something else now
-    log_info("control", fmt::format("engine restarted instance={} incarnation={}", engine.target.name,
-                                    engine.info.incarnation));
+    log_info("control", fmt::format("engine restarted instance={} incarnation={}",
+                                    engine.target.name, engine.info.incarnation));
   }
   InstanceInfo info = engine.info;
   if (engine.target.kv_capacity_tokens == 0) info.kv_capacity_tokens = sample.kv_capacity_tokens;
   if (sample.prefix_caching) info.prefix_caching = *sample.prefix_caching;
-  engine.info_changed = engine.info_changed || info.kv_capacity_tokens != engine.info.kv_capacity_tokens ||
+  engine.info_changed = engine.info_changed ||
+                        info.kv_capacity_tokens != engine.info.kv_capacity_tokens ||
                         info.prefix_caching != engine.info.prefix_caching;
   engine.info = std::move(info);
   engine.load_known = true;

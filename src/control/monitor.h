@@ -47,7 +47,8 @@ class Monitor {
  public:
   // `emit` is called on the executor's worker.
   using Emit = std::function<void(Event)>;
-  Monitor(net::Executor executor, std::vector<EngineTarget> targets, MonitorOptions options, Emit emit);
+  Monitor(net::Executor executor, std::vector<EngineTarget> targets, MonitorOptions options,
+          Emit emit);
   ~Monitor();  // the watching ends; nothing is emitted any more
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;

@@ -69,9 +69,9 @@ class Fields {
     if (!holds) set(refused(std::move(message), std::string(name)));
   }
   void complain(std::string_view name, std::string_view expected) {
-    set(invalid(fmt::format("[{{'loc': ('body', '{}'), 'msg': 'Input should be {}'}}]", name,
-                            expected),
-                std::string(name)));
+    set(invalid(
+        fmt::format("[{{'loc': ('body', '{}'), 'msg': 'Input should be {}'}}]", name, expected),
+        std::string(name)));
   }
   void set(ApiError error) {
     if (!error_) error_ = std::move(error);
@@ -83,14 +83,14 @@ class Fields {
   std::optional<ApiError> error_;
 };
 
-std::optional<ApiError> parse_object(dom::parser& parser, std::string_view body,
-                                     dom::object& out) {
+std::optional<ApiError> parse_object(dom::parser& parser, std::string_view body, dom::object& out) {
   dom::element root;
   const simdjson::padded_string padded(body);
   if (auto error = parser.parse(padded).get(root); error != simdjson::SUCCESS)
-    return invalid(fmt::format("[{{'type': 'json_invalid', 'loc': ('body',), 'msg': 'JSON decode "
-                               "error', 'ctx': {{'error': '{}'}}}}]",
-                               simdjson::error_message(error)));
+    return invalid(
+        fmt::format("[{{'type': 'json_invalid', 'loc': ('body',), 'msg': 'JSON decode "
+                    "error', 'ctx': {{'error': '{}'}}}}]",
+                    simdjson::error_message(error)));
   if (root.get(out) != simdjson::SUCCESS)
     return invalid("[{'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]");
   return std::nullopt;
@@ -142,9 +142,10 @@ std::optional<ApiError> read_content(dom::element content, std::string& out) {
   }
   dom::array parts;
   if (content.get(parts) != simdjson::SUCCESS)
-    return invalid("[{'loc': ('body', 'messages'), 'msg': 'content should be a string or a list "
-                   "of parts'}]",
-                   "messages");
+    return invalid(
+        "[{'loc': ('body', 'messages'), 'msg': 'content should be a string or a list "
+        "of parts'}]",
+        "messages");
   for (dom::element item : parts) {
     if (item.get(text) == simdjson::SUCCESS) {
       out += text;
@@ -186,8 +187,7 @@ std::optional<ApiError> read_messages(Fields& fields, bool answer_header,
   for (dom::element item : messages) {
     dom::object message;
     std::string_view role;
-    if (item.get(message) != simdjson::SUCCESS ||
-        message["role"].get(role) != simdjson::SUCCESS)
+    if (item.get(message) != simdjson::SUCCESS || message["role"].get(role) != simdjson::SUCCESS)
       return invalid("[{'loc': ('body', 'messages'), 'msg': 'a message needs a role'}]",
                      "messages");
     std::string text;
@@ -227,9 +227,9 @@ void read_lengths(Fields& fields, GenerateRequest& request) {
     fields.require(*request.max_tokens >= 1, "max_tokens",
                    fmt::format("max_tokens must be at least 1, got {}.", *request.max_tokens));
   request.min_tokens = fields.integer("min_tokens").value_or(0);
-  fields.require(request.min_tokens >= 0, "min_tokens",
-                 fmt::format("min_tokens must be greater than or equal to 0, got {}.",
-                             request.min_tokens));
+  fields.require(
+      request.min_tokens >= 0, "min_tokens",
+      fmt::format("min_tokens must be greater than or equal to 0, got {}.", request.min_tokens));
   if (request.max_tokens)
     fields.require(request.min_tokens <= *request.max_tokens, "min_tokens",
                    fmt::format("min_tokens must be less than or equal to max_tokens={}, got {}.",

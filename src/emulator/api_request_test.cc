@@ -155,9 +155,14 @@ TEST(ApiRequest, MutatedBodiesNeverCrash) {
     for (std::uint64_t k = 0, n = 1 + rng.below(4); k < n; ++k) {
       const std::size_t at = rng.below(body.size());
       switch (rng.below(3)) {
-        case 0: body[at] = static_cast<char>(rng.below(256)); break;
-        case 1: body.erase(at, 1 + rng.below(8)); break;
-        default: body.insert(at, body.substr(rng.below(body.size()), rng.below(12)));
+        case 0:
+          body[at] = static_cast<char>(rng.below(256));
+          break;
+        case 1:
+          body.erase(at, 1 + rng.below(8));
+          break;
+        default:
+          body.insert(at, body.substr(rng.below(body.size()), rng.below(12)));
       }
       if (body.empty()) break;
     }

@@ -27,11 +27,21 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
 void append_escaped(std::string& out, char c) {
   constexpr char kHex[] = "0123456789abcdef";
   switch (c) {
-    case '"': out += "\\\""; break;
-    case '\\': out += "\\\\"; break;
-    case '\n': out += "\\n"; break;
-    case '\r': out += "\\r"; break;
-    case '\t': out += "\\t"; break;
+    case '"':
+      out += "\\\"";
+      break;
+    case '\\':
+      out += "\\\\";
+      break;
+    case '\n':
+      out += "\\n";
+      break;
+    case '\r':
+      out += "\\r";
+      break;
+    case '\t':
+      out += "\\t";
+      break;
     default:
       out += "\\u00";
       out += kHex[static_cast<unsigned char>(c) >> 4];
@@ -108,10 +118,10 @@ void append_json_string(std::string& out, std::string_view text) {
 AnswerText::AnswerText(bool chat, std::string id, std::string served_model, std::int64_t created)
     : chat_(chat),
       id_(std::move(id)),
-      head_(head_of(chat ? "chat.completion.chunk" : "text_completion", id_, served_model,
-                    created)),
-      complete_head_(head_of(chat ? "chat.completion" : "text_completion", id_, served_model,
-                             created)) {}
+      head_(
+          head_of(chat ? "chat.completion.chunk" : "text_completion", id_, served_model, created)),
+      complete_head_(
+          head_of(chat ? "chat.completion" : "text_completion", id_, served_model, created)) {}
 
 void AnswerText::begin_event(std::string& out) const {
   out += "data: ";
@@ -123,8 +133,9 @@ void AnswerText::append_chunk(std::string& out, std::string_view text, std::stri
   if (chat_ && !role_sent_) {
     role_sent_ = true;
     begin_event(out);
-    out += "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
-           "\"finish_reason\":null}]";
+    out +=
+        "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+        "\"finish_reason\":null}]";
     if (usage != nullptr) {
       out += ',';
       append_usage(out, Usage{usage->prompt_tokens, 0, usage->cached_tokens}, false);
@@ -164,8 +175,9 @@ std::string AnswerText::complete(std::string_view text, std::string_view finish,
                : "{\"index\":0,\"text\":";
   append_json_string(out, text);
   if (chat_)
-    out += ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,"
-           "\"tool_calls\":[],\"reasoning\":null}";
+    out +=
+        ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,"
+        "\"tool_calls\":[],\"reasoning\":null}";
   out += ",\"logprobs\":null,\"finish_reason\":";
   append_string_or_null(out, finish);
   out += ",\"stop_reason\":";
@@ -204,9 +216,10 @@ std::string models_body(std::string_view served_model, std::int64_t created,
   append_field(out, "max_model_len", max_model_len);
   out += ",\"permission\":[{\"id\":\"modelperm-emulated\",\"object\":\"model_permission\",";
   append_field(out, "created", created);
-  out += ",\"allow_create_engine\":false,\"allow_sampling\":true,\"allow_logprobs\":true,"
-         "\"allow_search_indices\":false,\"allow_view\":true,\"allow_fine_tuning\":false,"
-         "\"organization\":\"*\",\"group\":null,\"is_blocking\":false}]}]}";
+  out +=
+      ",\"allow_create_engine\":false,\"allow_sampling\":true,\"allow_logprobs\":true,"
+      "\"allow_search_indices\":false,\"allow_view\":true,\"allow_fine_tuning\":false,"
+      "\"organization\":\"*\",\"group\":null,\"is_blocking\":false}]}]}";
   return out;
 }
 

@@ -37,8 +37,8 @@ class AnswerText {
   // The event with the usage alone.
   void append_usage_chunk(std::string& out, const Usage& usage) const;
   // The whole answer as one JSON document.
-  std::string complete(std::string_view text, std::string_view finish,
-                       std::string_view stop_reason, const Usage& usage) const;
+  std::string complete(std::string_view text, std::string_view finish, std::string_view stop_reason,
+                       const Usage& usage) const;
 
  private:
   void begin_event(std::string& out) const;

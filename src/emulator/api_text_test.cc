@@ -21,8 +21,9 @@ TEST(ApiText, CompletionChunkHasNullFields) {
   const Usage usage{10, 2, 0};
   text.append_chunk(out, " cd", "length", "", &usage);
   EXPECT_NE(out.find("\"finish_reason\":\"length\""), std::string::npos);
-  EXPECT_NE(out.find("\"usage\":{\"prompt_tokens\":10,\"total_tokens\":12,\"completion_tokens\":2}}"),
-            std::string::npos);
+  EXPECT_NE(
+      out.find("\"usage\":{\"prompt_tokens\":10,\"total_tokens\":12,\"completion_tokens\":2}}"),
+      std::string::npos);
 }
 
 TEST(ApiText, ChatChunkLeavesUnsetFieldsOut) {

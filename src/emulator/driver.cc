@@ -39,9 +39,9 @@ Result<void> EngineDriver::restart() {
   if (!engine) return std::unexpected(engine.error());
   engine_ = std::make_unique<sim::Engine>(std::move(*engine));
   max_model_len_ = engine_->max_len();
-  metrics_ = std::make_unique<VllmMetrics>(config_.served_model, config_.engine, max_model_len_,
-                                           config_.gpu_memory_utilization,
-                                           config_.unix_time_s + to_s(reached_) / config_.time_scale);
+  metrics_ = std::make_unique<VllmMetrics>(
+      config_.served_model, config_.engine, max_model_len_, config_.gpu_memory_utilization,
+      config_.unix_time_s + to_s(reached_) / config_.time_scale);
   return {};
 }
 
@@ -60,7 +60,8 @@ net::Task<void> EngineDriver::run() {
     const TimeNs next = next_time();
     TimeNs deadline = kNever;
     if (next != kNever)
-      deadline = wall_start_ + static_cast<TimeNs>(static_cast<double>(next) / config_.time_scale) + 1;
+      deadline =
+          wall_start_ + static_cast<TimeNs>(static_cast<double>(next) / config_.time_scale) + 1;
     co_await wake_.wait(deadline);
   }
 }
@@ -184,8 +185,12 @@ void EngineDriver::abort(Generation& generation) {
 void EngineDriver::apply(const FaultEvent& event) {
   const sim::EngineFault& fault = event.fault;
   switch (fault.kind) {
-    case Kind::kSlow: engine_->set_slowdown(event.begin ? fault.factor : 1); break;
-    case Kind::kFreeze: engine_->freeze(event.at, fault.until); break;
+    case Kind::kSlow:
+      engine_->set_slowdown(event.begin ? fault.factor : 1);
+      break;
+    case Kind::kFreeze:
+      engine_->freeze(event.at, fault.until);
+      break;
     case Kind::kCrash:
       if (event.begin) crash(event.at);
       down_ = event.begin && fault.until > fault.at;

@@ -30,9 +30,7 @@ struct EngineServer::Job {
     if (start + out.size() > text_limit) out.resize(text_limit > start ? text_limit - start : 0);
     return from == 0 ? prefix + out : out;
   }
-  std::string_view finish_reason() const {
-    return generation->ends_by_length ? "length" : "stop";
-  }
+  std::string_view finish_reason() const { return generation->ends_by_length ? "length" : "stop"; }
   Usage usage(std::int64_t generated, bool details) const {
     return {generation->prompt_tokens, generated, details ? generation->cached_tokens : -1};
   }
@@ -67,7 +65,8 @@ std::optional<StopCut> find_stop(const GenerateRequest& r, std::uint64_t seed,
                                  std::int64_t output_tokens) {
   if (r.stop.empty()) return std::nullopt;
   std::string text;
-  for (std::int64_t i = 0; i < output_tokens; ++i) append_token_text(generated_token(seed, i), text);
+  for (std::int64_t i = 0; i < output_tokens; ++i)
+    append_token_text(generated_token(seed, i), text);
   std::optional<StopCut> best;
   for (const std::string& stop : r.stop) {
     for (std::size_t at = text.find(stop); at != std::string::npos; at = text.find(stop, at + 1)) {
@@ -154,8 +153,8 @@ ApiResult<EngineServer::Job> EngineServer::prepare(const net::ServerRequest& req
   for (std::int64_t i = 0; i < output; ++i) chain.add(generated_token(seed, i));
 
   const std::string id = request_id(request, *parsed);
-  auto generation = driver_->submit(prompt, output, max_tokens, by_length,
-                                    std::move(chain.blocks()), seed);
+  auto generation =
+      driver_->submit(prompt, output, max_tokens, by_length, std::move(chain.blocks()), seed);
   if (!generation) {
     const Error& e = generation.error();
     if (e.code == ErrorCode::kUnavailable)
@@ -164,11 +163,15 @@ ApiResult<EngineServer::Job> EngineServer::prepare(const net::ServerRequest& req
   }
   std::string prefix = parsed->echo ? detokenize(parsed->prompt) : std::string();
   parsed->prompt = {};
-  return Job{std::move(*parsed), id,
+  return Job{std::move(*parsed),
+             id,
              AnswerText(chat, (chat ? "chatcmpl-" : "cmpl-") + id, options_.served_model,
                         unix_start_ + (net::now_ns() - request.received) / kSecond),
-             std::move(*generation), seed, std::move(prefix),
-             cut ? cut->text_limit : std::string::npos, cut ? cut->stop : std::string()};
+             std::move(*generation),
+             seed,
+             std::move(prefix),
+             cut ? cut->text_limit : std::string::npos,
+             cut ? cut->stop : std::string()};
 }
 
 net::Headers EngineServer::answer_headers(const Job& job, std::string_view content_type) const {
@@ -179,8 +182,7 @@ net::Headers EngineServer::answer_headers(const Job& job, std::string_view conte
 
 net::Task<int> EngineServer::generate(net::ServerRequest& request, net::ServerResponse& response,
                                       bool chat, std::uint64_t& bytes) {
-  if (options_.fail_after > 0 &&
-      generations_ >= static_cast<std::uint64_t>(options_.fail_after)) {
+  if (options_.fail_after > 0 && generations_ >= static_cast<std::uint64_t>(options_.fail_after)) {
     driver_->kill();
     response.abort();
     co_return 0;
@@ -229,11 +231,9 @@ net::Task<int> EngineServer::answer(Job& job, const net::ServerRequest& request,
   co_return 200;
 }
 
-net::Task<int> EngineServer::stream(Job& job, net::ServerResponse& response,
-                                    std::uint64_t& bytes) {
+net::Task<int> EngineServer::stream(Job& job, net::ServerResponse& response, std::uint64_t& bytes) {
   Generation& g = *job.generation;
-  auto sent = co_await response.start(
-      200, answer_headers(job, "text/event-stream; charset=utf-8"));
+  auto sent = co_await response.start(200, answer_headers(job, "text/event-stream; charset=utf-8"));
   std::int64_t shown = 0;
   std::string out;
   while (sent) {

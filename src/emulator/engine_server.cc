@@ -22,8 +22,9 @@ std::int64_t unix_seconds() {
 }
 
 constexpr std::array kGetPaths{"/v1/models", "/health", "/ping", "/version", "/metrics", "/load"};
-constexpr std::array kPostPaths{"/v1/completions", "/v1/chat/completions", "/tokenize",
-                                "/detokenize", "/ping", "/reset_prefix_cache"};
+constexpr std::array kPostPaths{"/v1/completions", "/v1/chat/completions",
+                                "/tokenize",       "/detokenize",
+                                "/ping",           "/reset_prefix_cache"};
 
 template <std::size_t N>
 bool contains(const std::array<const char*, N>& paths, std::string_view path) {
@@ -56,14 +57,14 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(net::Runtime& runtime,
     return fail(ErrorCode::kInvalidArgument, "an emulated engine needs a runtime of one worker");
   std::unique_ptr<EngineServer> self(new EngineServer(runtime.executor(0), std::move(options)));
   const EngineServerOptions& o = self->options_;
-  auto driver = EngineDriver::create(
-      self->executor_, {.engine = o.engine.config,
-                        .step_time = o.engine.step_time,
-                        .faults = o.engine.faults,
-                        .seed = o.seed,
-                        .time_scale = o.time_scale,
-                        .served_model = o.served_model,
-                        .unix_time_s = static_cast<double>(self->unix_start_)});
+  auto driver = EngineDriver::create(self->executor_,
+                                     {.engine = o.engine.config,
+                                      .step_time = o.engine.step_time,
+                                      .faults = o.engine.faults,
+                                      .seed = o.seed,
+                                      .time_scale = o.time_scale,
+                                      .served_model = o.served_model,
+                                      .unix_time_s = static_cast<double>(self->unix_start_)});
   if (!driver) return std::unexpected(driver.error());
   self->driver_ = std::move(*driver);
   auto server = net::Server::listen(
@@ -149,15 +150,14 @@ net::Task<int> EngineServer::post(net::ServerRequest& request, net::ServerRespon
                                   std::uint64_t& bytes) {
   const std::string_view path = request.head.path();
   if (path == "/v1/completions" || path == "/v1/chat/completions") {
-    const int status =
-        co_await generate(request, response, path == "/v1/chat/completions", bytes);
+    const int status = co_await generate(request, response, path == "/v1/chat/completions", bytes);
     co_return status;
   }
   std::string body;
   int status = 200;
   if (path == "/tokenize" || path == "/detokenize") {
-    auto parsed = path == "/tokenize" ? parse_tokenize(request.body)
-                                      : parse_detokenize(request.body);
+    auto parsed =
+        path == "/tokenize" ? parse_tokenize(request.body) : parse_detokenize(request.body);
     if (parsed)
       if (auto error = check_served_model(parsed->served_model)) parsed = std::unexpected(*error);
     if (!parsed) {

@@ -61,8 +61,8 @@ class EngineServer {
   struct Job;
   ApiResult<Job> prepare(const net::ServerRequest& request, bool chat);
   net::Task<int> stream(Job& job, net::ServerResponse& response, std::uint64_t& bytes);
-  net::Task<int> answer(Job& job, const net::ServerRequest& request,
-                        net::ServerResponse& response, std::uint64_t& bytes);
+  net::Task<int> answer(Job& job, const net::ServerRequest& request, net::ServerResponse& response,
+                        std::uint64_t& bytes);
   std::optional<ApiError> check_served_model(const std::string& name) const;
   std::string request_id(const net::ServerRequest& request, const GenerateRequest& parsed);
   // Adds X-Request-Id when asked to.

@@ -127,8 +127,8 @@ Result<EngineServerOptions> load_engine(const EngineChoice& choice) {
   Place place;
   auto cluster = load(choice, place);
   if (!cluster) return std::unexpected(cluster.error());
-  const std::size_t at = choice.instance ? static_cast<std::size_t>(*choice.instance)
-                                         : place.first_engine;
+  const std::size_t at =
+      choice.instance ? static_cast<std::size_t>(*choice.instance) : place.first_engine;
   if (at >= cluster->engines.size())
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("--instance {}: the cluster has {} engines, counted from 0", at,

@@ -39,7 +39,7 @@ double open_files() {
 }  // namespace
 
 HttpMetrics::HttpMetrics()
-    : all_seconds_({0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0,
+    : all_seconds_({0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,  1.5, 2.0,
                     2.5,  3.0,   3.5,  4.0,   4.5, 5.0,  7.5, 10.0, 30.0, 60.0}) {}
 
 void HttpMetrics::request(std::string_view handler, std::string_view method, int status,
@@ -85,8 +85,8 @@ void HttpMetrics::render(double created, PromPage& page) const {
   page.histogram("http_request_duration_highr_seconds",
                  "Latency with many buckets but no API specific labels.", created,
                  {{LabelText(), &all_seconds_}});
-  page.histogram("http_request_duration_seconds",
-                 "Latency with only few buckets by handler.", created, durations);
+  page.histogram("http_request_duration_seconds", "Latency with only few buckets by handler.",
+                 created, durations);
 }
 
 void render_process_metrics(double created, PromPage& page) {
@@ -100,15 +100,14 @@ void render_process_metrics(double created, PromPage& page) {
   generations("python_gc_collections_total", "Number of times this generation was collected");
   page.gauge("python_info", "Python platform information",
              LabelText{{"implementation", "CPython"},
-                        {"major", "3"},
-                        {"minor", "12"},
-                        {"patchlevel", "0"},
-                        {"version", "3.12.0"}},
+                       {"major", "3"},
+                       {"minor", "12"},
+                       {"patchlevel", "0"},
+                       {"version", "3.12.0"}},
              1);
   const auto [virtual_bytes, resident_bytes] = memory_bytes();
   page.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", {}, virtual_bytes);
-  page.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", {},
-             resident_bytes);
+  page.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", {}, resident_bytes);
   page.gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.",
              {}, created);
   page.header("process_cpu_seconds_total", "counter",

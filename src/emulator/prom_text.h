@@ -60,7 +60,8 @@ class PromPage {
   std::string take() { return std::move(text_); }
 
  private:
-  void sample(std::string_view name, std::string_view suffix, const LabelText& labels, double value);
+  void sample(std::string_view name, std::string_view suffix, const LabelText& labels,
+              double value);
 
   std::string text_;
 };

@@ -7,7 +7,7 @@ namespace lodestar::emulator {
 namespace {
 
 std::vector<double> first_token_bounds() {
-  return {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25, 0.5,  0.75,
+  return {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
           1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
 }
 std::vector<double> per_token_bounds() {
@@ -15,7 +15,7 @@ std::vector<double> per_token_bounds() {
           0.75, 1.0,   2.5,  5.0,   7.5, 10.0, 20.0, 40.0, 80.0};
 }
 std::vector<double> latency_bounds() {
-  return {0.3,  0.5,  0.8,  1.0,  1.5,  2.0,   2.5,   5.0,   10.0,  15.0,  20.0,
+  return {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
           30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 }
 std::vector<double> iteration_bounds() {
@@ -152,20 +152,18 @@ void VllmMetrics::render_counters(const sim::EngineStats& stats, PromPage& page)
         stats.preemptions);
   plain("vllm:prompt_tokens", "Number of prefill tokens processed.", stats.prompt_tokens);
   const auto cached = static_cast<double>(stats.prompt_tokens_cached);
-  page.counter("vllm:prompt_tokens_by_source", "Number of prompt tokens by source.", created_,
-               {{labels("source", "local_compute"),
-                 static_cast<double>(stats.prompt_tokens) - cached},
-                {labels("source", "local_cache_hit"), cached},
-                {labels("source", "external_kv_transfer"), 0}});
-  plain("vllm:prompt_tokens_cached", "Number of cached prompt tokens.",
-        stats.prompt_tokens_cached);
+  page.counter(
+      "vllm:prompt_tokens_by_source", "Number of prompt tokens by source.", created_,
+      {{labels("source", "local_compute"), static_cast<double>(stats.prompt_tokens) - cached},
+       {labels("source", "local_cache_hit"), cached},
+       {labels("source", "external_kv_transfer"), 0}});
+  plain("vllm:prompt_tokens_cached", "Number of cached prompt tokens.", stats.prompt_tokens_cached);
   plain("vllm:generation_tokens", "Number of generation tokens processed.",
         stats.generation_tokens);
   constexpr const char* kReasons[kEndings] = {"stop", "length", "abort", "error", "repetition"};
   std::vector<std::pair<LabelText, double>> success;
   for (std::size_t i = 0; i < kEndings; ++i)
-    success.emplace_back(labels("finished_reason", kReasons[i]),
-                         static_cast<double>(endings_[i]));
+    success.emplace_back(labels("finished_reason", kReasons[i]), static_cast<double>(endings_[i]));
   page.counter("vllm:request_success", "Count of successfully processed requests.", created_,
                success);
 }

@@ -31,8 +31,8 @@ struct EndedRequest {
 class VllmMetrics {
  public:
   // `created`: Unix time, s.
-  VllmMetrics(std::string served_model, const sim::EngineConfig& config,
-              std::int64_t max_model_len, double gpu_memory_utilization, double created);
+  VllmMetrics(std::string served_model, const sim::EngineConfig& config, std::int64_t max_model_len,
+              double gpu_memory_utilization, double created);
 
   // One engine step that gave output.
   void step(std::int64_t prompt_tokens, std::int64_t generated_tokens);

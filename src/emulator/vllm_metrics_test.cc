@@ -60,11 +60,12 @@ class MetricsPage : public testing::Test {
 constexpr const char* kPlain = "{engine=\"0\",model_name=\"m\"}";
 
 TEST_F(MetricsPage, HasEveryFamilyOfVllmWithItsType) {
+  http_.request("/metrics", "GET", 200, 0, 50'000, 0.01);
   const Page p = page();
   EXPECT_THAT(p.problems, testing::IsEmpty());
-  for (const char* name : {"num_requests_running", "num_requests_waiting",
-                           "num_requests_waiting_by_reason", "engine_sleep_state",
-                           "kv_cache_usage_perc", "cache_config_info"})
+  for (const char* name :
+       {"num_requests_running", "num_requests_waiting", "num_requests_waiting_by_reason",
+        "engine_sleep_state", "kv_cache_usage_perc", "cache_config_info"})
     EXPECT_EQ(p.types.at(std::string("vllm:") + name), "gauge") << name;
   for (const char* name :
        {"prefix_cache_queries", "prefix_cache_hits", "external_prefix_cache_queries",
@@ -113,9 +114,16 @@ TEST_F(MetricsPage, ShowsWhatHappened) {
   metrics_.first_token(50 * kMillisecond);
   metrics_.inter_token(30 * kMillisecond);
   metrics_.step(1000, 3);
-  metrics_.ended({.prompt_tokens = 1000, .cached_tokens = 400, .generated_tokens = 11,
-                  .max_tokens = 11, .arrival = 0, .scheduled = kSecond, .first_token = 2 * kSecond,
-                  .last_token = 3 * kSecond, .end = 3 * kSecond, .ending = Ending::kLength});
+  metrics_.ended({.prompt_tokens = 1000,
+                  .cached_tokens = 400,
+                  .generated_tokens = 11,
+                  .max_tokens = 11,
+                  .arrival = 0,
+                  .scheduled = kSecond,
+                  .first_token = 2 * kSecond,
+                  .last_token = 3 * kSecond,
+                  .end = 3 * kSecond,
+                  .ending = Ending::kLength});
   metrics_.ended({.prompt_tokens = 5, .arrival = 0, .end = kSecond, .ending = Ending::kAbort});
   const Page p = page();
   const auto at = [&](const std::string& series) { return p.samples.at(series); };
@@ -123,17 +131,23 @@ TEST_F(MetricsPage, ShowsWhatHappened) {
   EXPECT_EQ(at(std::string("vllm:num_requests_waiting") + kPlain), 2);
   EXPECT_EQ(at(std::string("vllm:kv_cache_usage_perc") + kPlain), 0.25);
   EXPECT_EQ(at("vllm:prompt_tokens_by_source_total{engine=\"0\",model_name=\"m\","
-               "source=\"local_compute\"}"), 600);
+               "source=\"local_compute\"}"),
+            600);
   EXPECT_EQ(at("vllm:request_success_total{engine=\"0\",finished_reason=\"length\","
-               "model_name=\"m\"}"), 1);
+               "model_name=\"m\"}"),
+            1);
   EXPECT_EQ(at("vllm:request_success_total{engine=\"0\",finished_reason=\"abort\","
-               "model_name=\"m\"}"), 1);
+               "model_name=\"m\"}"),
+            1);
   EXPECT_EQ(at("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=\"0.04\","
-               "model_name=\"m\"}"), 0);
+               "model_name=\"m\"}"),
+            0);
   EXPECT_EQ(at("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=\"0.06\","
-               "model_name=\"m\"}"), 1);
+               "model_name=\"m\"}"),
+            1);
   EXPECT_EQ(at("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=\"+Inf\","
-               "model_name=\"m\"}"), 1);
+               "model_name=\"m\"}"),
+            1);
   EXPECT_NEAR(at(std::string("vllm:request_queue_time_seconds_sum") + kPlain), 1, 1e-9);
   EXPECT_NEAR(at(std::string("vllm:request_prefill_time_seconds_sum") + kPlain), 1, 1e-9);
   EXPECT_NEAR(at(std::string("vllm:request_decode_time_seconds_sum") + kPlain), 1, 1e-9);
@@ -150,7 +164,8 @@ TEST_F(MetricsPage, OnePathWithTwoMethodsKeepsSeriesUnique) {
   EXPECT_THAT(p.problems, testing::IsEmpty());
   EXPECT_EQ(p.samples.at("http_request_size_bytes_count{handler=\"/v1/completions\"}"), 2);
   EXPECT_EQ(p.samples.at("http_requests_total{handler=\"/v1/completions\",method=\"POST\","
-                         "status=\"2xx\"}"), 1);
+                         "status=\"2xx\"}"),
+            1);
 }
 
 TEST(PromValue, LooksLikePython) {

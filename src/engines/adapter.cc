@@ -12,8 +12,17 @@
 namespace lodestar::engines {
 namespace {
 
-enum class Field { kRunning, kWaiting, kUsage, kQueries, kHits, kPreemptions, kCacheConfig,
-                   kCapacity, kLifetime };
+enum class Field {
+  kRunning,
+  kWaiting,
+  kUsage,
+  kQueries,
+  kHits,
+  kPreemptions,
+  kCacheConfig,
+  kCapacity,
+  kLifetime
+};
 
 struct Name {
   std::string_view name;
@@ -95,15 +104,35 @@ class Collector {
     const double v = s.value;
     LoadSnapshot& load = out_.load;
     switch (field) {
-      case Field::kRunning: load.running += v; ++running_; break;
-      case Field::kWaiting: load.waiting += v; ++waiting_; break;
-      case Field::kUsage: load.kv_usage += v; ++usage_; break;
-      case Field::kQueries: load.prefix_queries_tokens += v; break;
-      case Field::kHits: load.prefix_hits_tokens += v; break;
-      case Field::kPreemptions: load.preemptions += v; break;
-      case Field::kCapacity: capacity_ += v; break;
-      case Field::kCacheConfig: take_cache_config(s.labels); break;
-      case Field::kLifetime: break;
+      case Field::kRunning:
+        load.running += v;
+        ++running_;
+        break;
+      case Field::kWaiting:
+        load.waiting += v;
+        ++waiting_;
+        break;
+      case Field::kUsage:
+        load.kv_usage += v;
+        ++usage_;
+        break;
+      case Field::kQueries:
+        load.prefix_queries_tokens += v;
+        break;
+      case Field::kHits:
+        load.prefix_hits_tokens += v;
+        break;
+      case Field::kPreemptions:
+        load.preemptions += v;
+        break;
+      case Field::kCapacity:
+        capacity_ += v;
+        break;
+      case Field::kCacheConfig:
+        take_cache_config(s.labels);
+        break;
+      case Field::kLifetime:
+        break;
     }
     if (field == Field::kLifetime || field == Field::kQueries || field == Field::kPreemptions)
       out_.lifetime_counter += std::isfinite(v) ? v : 0;
@@ -117,11 +146,13 @@ class Collector {
     LoadSnapshot& load = out_.load;
     const auto sane = [](double v) { return std::isfinite(v) && v >= 0; };
     if (running_ == 0 || waiting_ == 0 || !sane(load.running) || !sane(load.waiting))
-      return fail(ErrorCode::kProtocol, "the metrics page lacks the gauges of running and waiting requests",
+      return fail(ErrorCode::kProtocol,
+                  "the metrics page lacks the gauges of running and waiting requests",
                   ErrorSource::kUpstream);
     if (usage_ > 0) load.kv_usage /= usage_;
     load.kv_usage = sane(load.kv_usage) ? std::min(load.kv_usage, 1.0) : 0;
-    for (double* counter : {&load.prefix_queries_tokens, &load.prefix_hits_tokens, &load.preemptions})
+    for (double* counter :
+         {&load.prefix_queries_tokens, &load.prefix_hits_tokens, &load.preemptions})
       if (!sane(*counter)) *counter = 0;
     if (capacity_ > 0 && capacity_ < 1e15)
       out_.kv_capacity_tokens = static_cast<std::int64_t>(capacity_);
@@ -149,10 +180,14 @@ class Collector {
 
 std::string_view kind_name(EngineKind kind) {
   switch (kind) {
-    case EngineKind::kUnknown: return "unknown";
-    case EngineKind::kVllm: return "vllm";
-    case EngineKind::kSglang: return "sglang";
-    case EngineKind::kLlamaCpp: return "llama.cpp";
+    case EngineKind::kUnknown:
+      return "unknown";
+    case EngineKind::kVllm:
+      return "vllm";
+    case EngineKind::kSglang:
+      return "sglang";
+    case EngineKind::kLlamaCpp:
+      return "llama.cpp";
   }
   return "?";
 }
@@ -165,7 +200,8 @@ EngineKind detect_kind(std::string_view page) {
 Result<EngineSample> read_metrics(std::string_view page, TimeNs taken_at) {
   const Kind* kind = kind_of(page);
   if (kind == nullptr)
-    return fail(ErrorCode::kProtocol, "the page has no metrics of a known engine kind (vllm, sglang, llama.cpp)",
+    return fail(ErrorCode::kProtocol,
+                "the page has no metrics of a known engine kind (vllm, sglang, llama.cpp)",
                 ErrorSource::kUpstream);
   Collector collector(*kind);
   auto read = read_prom_text(page, kind->prefix, [&](const PromSample& s) {

@@ -25,7 +25,8 @@ constexpr const char* kVllm =
     "vllm:prefix_cache_hits_total{engine=\"0\"} 40\n"
     "vllm:num_preemptions_total{engine=\"0\"} 1\n"
     "vllm:generation_tokens_total{engine=\"0\"} 500\n"
-    "vllm:cache_config_info{block_size=\"16\",cache_dtype=\"a,\\\"}b\",enable_prefix_caching=\"True\","
+    "vllm:cache_config_info{block_size=\"16\",cache_dtype=\"a,\\\"}b\",enable_prefix_caching="
+    "\"True\","
     "engine=\"0\",num_gpu_blocks=\"2588\"} 1.0\n";
 
 TEST(Adapter, ReadsAVllmPage) {
@@ -49,7 +50,8 @@ TEST(Adapter, ReadsAVllmPage) {
 TEST(Adapter, OldVllmNames) {
   auto s = read_metrics(
       "vllm:num_requests_running 1\nvllm:num_requests_waiting 0\nvllm:gpu_cache_usage_perc 0.5\n"
-      "vllm:gpu_prefix_cache_hits_total 7\n", 0);
+      "vllm:gpu_prefix_cache_hits_total 7\n",
+      0);
   ASSERT_TRUE(s);
   EXPECT_EQ(s->load.kv_usage, 0.5);
   EXPECT_EQ(s->load.prefix_hits_tokens, 7);
@@ -59,7 +61,8 @@ TEST(Adapter, RanksAreAddedUpAndUsageAveraged) {
   auto s = read_metrics(
       "vllm:num_requests_running{engine=\"0\"} 1\nvllm:num_requests_running{engine=\"1\"} 2\n"
       "vllm:num_requests_waiting{engine=\"0\"} 3\nvllm:num_requests_waiting{engine=\"1\"} 4\n"
-      "vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.4\n", 0);
+      "vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.4\n",
+      0);
   ASSERT_TRUE(s);
   EXPECT_EQ(s->load.running, 3);
   EXPECT_EQ(s->load.waiting, 7);
@@ -70,7 +73,8 @@ TEST(Adapter, SglangAndLlamaCpp) {
   auto s = read_metrics(
       "# TYPE sglang:num_running_reqs gauge\nsglang:num_running_reqs{model_name=\"m\"} 5\n"
       "sglang:num_queue_reqs{model_name=\"m\"} 6\nsglang:token_usage{model_name=\"m\"} 0.1\n"
-      "sglang:max_total_num_tokens{model_name=\"m\"} 1000\n", 0);
+      "sglang:max_total_num_tokens{model_name=\"m\"} 1000\n",
+      0);
   ASSERT_TRUE(s);
   EXPECT_EQ(s->kind, EngineKind::kSglang);
   EXPECT_EQ(s->load.waiting, 6);
@@ -84,7 +88,10 @@ TEST(Adapter, SglangAndLlamaCpp) {
 // Trap 17: what is no metrics page is unknown, never zero.
 TEST(Adapter, Trap17_GarbageIsAnErrorNeverZero) {
   const std::vector<std::string> pages = {
-      "", "{\"error\":\"vllm:num_requests_running\"}", "<html>vllm: busy</html>", "\n\n\n",
+      "",
+      "{\"error\":\"vllm:num_requests_running\"}",
+      "<html>vllm: busy</html>",
+      "\n\n\n",
       "vllm:num_requests_running 1\n",                                  // no waiting
       "vllm:num_requests_running NaN\nvllm:num_requests_waiting 1\n",   // not a number
       "vllm:num_requests_running -1\nvllm:num_requests_waiting 1\n",
@@ -96,13 +103,15 @@ TEST(Adapter, Trap17_GarbageIsAnErrorNeverZero) {
 
 TEST(Adapter, CutAnywhereNeverCrashes) {
   const std::string page(kVllm);
-  for (std::size_t n = 0; n <= page.size(); ++n) (void)read_metrics(std::string_view(page).substr(0, n), 0);
+  for (std::size_t n = 0; n <= page.size(); ++n)
+    (void)read_metrics(std::string_view(page).substr(0, n), 0);
 }
 
 TEST(PromText, LabelsAndValues) {
   std::vector<PromSample> got;
   const std::string page =
-      "a_x{k=\"v\",le=\"+Inf\"} 1e3 1700000000\r\na_y 5\na_z{q=\"br}ace\\\"\"} -2.5\nb 1\na_bad{k=\"v\" 1\n";
+      "a_x{k=\"v\",le=\"+Inf\"} 1e3 1700000000\r\na_y 5\na_z{q=\"br}ace\\\"\"} -2.5\nb "
+      "1\na_bad{k=\"v\" 1\n";
   ASSERT_TRUE(read_prom_text(page, "a_", [&](const PromSample& s) { got.push_back(s); }));
   ASSERT_EQ(got.size(), 3u);
   EXPECT_EQ(got[0].value, 1000);

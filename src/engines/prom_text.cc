@@ -89,8 +89,9 @@ Result<void> read_prom_text(std::string_view page, std::string_view prefix,
   while (!page.empty()) {
     const void* newline = std::memchr(page.data(), '\n', page.size());
     const std::size_t size =
-        newline == nullptr ? page.size()
-                           : static_cast<std::size_t>(static_cast<const char*>(newline) - page.data());
+        newline == nullptr
+            ? page.size()
+            : static_cast<std::size_t>(static_cast<const char*>(newline) - page.data());
     std::string_view line = page.substr(0, size);
     page.remove_prefix(newline == nullptr ? size : size + 1);
     if (line.empty() || line.front() == '#' || line == "\r") continue;

@@ -36,7 +36,9 @@ sim::LatencySummary scaled(sim::LatencySummary summary, double factor) {
 Json number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
 Json latency(const sim::LatencySummary& s) {
-  return Json{{"mean", number(s.mean)}, {"p50", number(s.p50)}, {"p90", number(s.p90)},
+  return Json{{"mean", number(s.mean)},
+              {"p50", number(s.p50)},
+              {"p90", number(s.p90)},
               {"p99", number(s.p99)}};
 }
 
@@ -71,8 +73,8 @@ std::string csv_line(const LoadOutcome& o, std::size_t i) {
                      text_of(s.ttft_ms, "{:.3f}"), text_of(s.tpot_ms, "{:.4f}"),
                      text_of(s.e2e_ms, "{:.3f}"), csv_field(instance), r.prompt_tokens,
                      r.cached_tokens < 0 ? std::string() : std::to_string(r.cached_tokens),
-                     r.output_tokens, to_ms(o.lateness[i]), r.counted ? 1 : 0,
-                     s.e2e_ms ? 1 : 0, csv_field(o.failures[i]));
+                     r.output_tokens, to_ms(o.lateness[i]), r.counted ? 1 : 0, s.e2e_ms ? 1 : 0,
+                     csv_field(o.failures[i]));
 }
 
 std::string json_line(const LoadOutcome& o, std::size_t i) {
@@ -136,6 +138,7 @@ std::string bench_json(const LoadOutcome& outcome, const BenchContext& context) 
                        {"sent", outcome.records.size()},
                        {"unsent", outcome.unsent},
                        {"failures", failures},
+                       {"prompts_as_planned", outcome.prompts_as_planned},
                        {"lateness_ms", lateness},
                        {"wall", Json{{"ttft_ms", latency(scaled(cell.ttft_ms, to_wall))},
                                      {"tpot_ms", latency(scaled(cell.tpot_ms, to_wall))},
@@ -167,18 +170,20 @@ std::string bench_table(const LoadOutcome& outcome, const BenchContext& context)
 std::string bench_samples(const LoadOutcome& outcome, bool csv) {
   std::string text;
   if (csv)
-    text = "index,arrival_s,ttft_ms,tpot_ms,e2e_ms,instance,prompt_tokens,cached_tokens,"
-           "output_tokens,late_ms,counted,ok,error\n";
+    text =
+        "index,arrival_s,ttft_ms,tpot_ms,e2e_ms,instance,prompt_tokens,cached_tokens,"
+        "output_tokens,late_ms,counted,ok,error\n";
   for (std::size_t i = 0; i < outcome.records.size(); ++i)
     text += csv ? csv_line(outcome, i) : json_line(outcome, i);
   return text;
 }
 
 std::string progress_line(const LoadProgress& p) {
-  return fmt::format("{:>6.0f} s  sent {:>6}/{}  done {:>6}  failed {:>4}  in flight {:>5}  "
-                     "TTFT {:>8.1f} ms  late {:.1f} ms",
-                     to_s(p.wall), p.sent, p.planned, p.done, p.failed, p.in_flight,
-                     p.recent_ttft_ms, p.recent_late_ms);
+  return fmt::format(
+      "{:>6.0f} s  sent {:>6}/{}  done {:>6}  failed {:>4}  in flight {:>5}  "
+      "TTFT {:>8.1f} ms  late {:.1f} ms",
+      to_s(p.wall), p.sent, p.planned, p.done, p.failed, p.in_flight, p.recent_ttft_ms,
+      p.recent_late_ms);
 }
 
 }  // namespace lodestar::loadgen

@@ -26,7 +26,8 @@ void fill_cached_tokens(LoadOutcome& outcome);
 sim::CellResult bench_cell(const LoadOutcome& outcome, const BenchContext& context);
 
 // The result JSON with an object "bench" beside "cells": {target, served_model,
-// time_scale, interrupted, unsent, failures {reason: count}, lateness_ms, wall:
+// time_scale, interrupted, sent, unsent, failures {reason: count}, prompts_as_planned
+// (answers whose prompt_tokens are the workload's), lateness_ms, wall:
 // {ttft_ms, tpot_ms, e2e_ms, output_tokens_per_s, seconds}}.
 // Latencies in "wall" and "lateness_ms" are wall time, everything else workload time.
 std::string bench_json(const LoadOutcome& outcome, const BenchContext& context);

@@ -27,7 +27,9 @@ struct LoadRun::Sending {
 
 LoadRun::LoadRun(net::Executor executor, std::shared_ptr<const sim::WorkloadPlan> plan,
                  LoadOptions options)
-    : executor_(executor), options_(std::move(options)), workload_(std::move(plan)),
+    : executor_(executor),
+      options_(std::move(options)),
+      workload_(std::move(plan)),
       wake_(executor) {
   net::ClientOptions client;
   client.max_connections = options_.max_connections;
@@ -111,7 +113,11 @@ net::Task<Result<void>> LoadRun::run() {
 
 net::Task<void> LoadRun::send(std::uint32_t slot, sim::SimRequest request, TimeNs planned_wall) {
   const sim::RequestTruth truth = workload_.truth(request.index);
-  const bool keep_text = workload_.plan().closed_loop;
+  // Only a conversation whose stream the answer continues will come back to it.
+  const bool keep_text =
+      workload_.plan().closed_loop &&
+      std::any_of(request.content.begin(), request.content.end(),
+                  [&](const sim::TokenSpan& s) { return s.stream == truth.output.stream; });
   Sending sending(keep_text);
   sending.slot = slot;
   sending.request = request;
@@ -125,7 +131,8 @@ net::Task<void> LoadRun::send(std::uint32_t slot, sim::SimRequest request, TimeN
   std::string failure = "stopped";
   if (!stopping_) failure = co_await exchange(sending);
   if (keep_text && failure.empty())
-    answers_.remember(truth.output, std::move(sending.reader.totals().text));
+    answers_.remember({truth.output.stream, truth.output.first, truth.output_tokens},
+                      std::move(sending.reader.totals().text));
   settle(slot, sending, std::move(failure));
 }
 
@@ -190,7 +197,10 @@ void LoadRun::settle(std::uint32_t slot, const Sending& sending, std::string fai
       totals.completion_tokens.value_or(static_cast<std::int64_t>(totals.content_events));
   record.cached_tokens = totals.cached_tokens.value_or(-1);
   outcome_.usage_prompt_tokens[slot] = totals.prompt_tokens.value_or(-1);
-  if (totals.prompt_tokens) record.prompt_tokens = *totals.prompt_tokens;
+  if (totals.prompt_tokens) {
+    outcome_.prompts_as_planned += *totals.prompt_tokens == record.prompt_tokens;
+    record.prompt_tokens = *totals.prompt_tokens;
+  }
   std::string instance = sending.instance;
   if (instance.empty() && options_.targets.size() > 1)
     instance = options_.targets[sending.target].authority();
@@ -244,8 +254,8 @@ LoadProgress LoadRun::progress() {
 
 LoadOutcome LoadRun::take_outcome() {
   if (outcome_.interrupted)
-    outcome_.unsent = workload_.max_requests() - std::min<std::uint64_t>(
-                                                     workload_.max_requests(), workload_.taken());
+    outcome_.unsent = workload_.max_requests() -
+                      std::min<std::uint64_t>(workload_.max_requests(), workload_.taken());
   return std::move(outcome_);
 }
 

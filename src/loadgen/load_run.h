@@ -36,6 +36,7 @@ struct LoadOutcome {
   std::map<std::string, std::uint64_t> failure_counts;
   std::vector<DurationNs> lateness;          // wall time, parallel to records
   std::vector<std::int64_t> usage_prompt_tokens;  // parallel to records; -1: no usage
+  std::uint64_t prompts_as_planned = 0;  // answers whose usage counts the planned tokens
   std::uint64_t unsent = 0;       // planned but not sent when the run was stopped
   bool interrupted = false;
   DurationNs wall = 0;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
@@ -10,12 +11,20 @@
 namespace lodestar::loadgen {
 namespace {
 
-void append_answer_or_words(sim::TokenSpan span, const AnswerMemory& answers, std::string& out) {
-  const std::string_view answer = answers.find(span);
-  if (answer.empty()) {
-    append_words(span, out);
+// All pieces of a prompt, in order.
+std::vector<AnswerMemory::Piece> pieces_of(const sim::SimRequest& request,
+                                           const AnswerMemory& answers) {
+  std::vector<AnswerMemory::Piece> all;
+  for (const sim::TokenSpan& span : request.content)
+    for (const AnswerMemory::Piece& piece : answers.pieces(span)) all.push_back(piece);
+  return all;
+}
+
+void append_piece(const AnswerMemory::Piece& piece, std::string& out) {
+  if (piece.answer.empty()) {
+    append_words(piece.span, out);
   } else {
-    out += answer;
+    out += piece.answer;
   }
 }
 
@@ -26,7 +35,7 @@ std::string json_string(const std::string& text) {
 std::string prompt_field(const sim::SimRequest& request, const AnswerMemory& answers) {
   std::string text;
   text.reserve(static_cast<std::size_t>(request.prompt_tokens) * kWordBytes);
-  for (const sim::TokenSpan& span : request.content) append_answer_or_words(span, answers, text);
+  for (const AnswerMemory::Piece& piece : pieces_of(request, answers)) append_piece(piece, text);
   return "\"prompt\":" + json_string(text);
 }
 
@@ -38,14 +47,13 @@ std::string messages_field(const sim::SimRequest& request, const AnswerMemory& a
     out += json_string(text);
     out += '}';
   };
-  for (const sim::TokenSpan& span : request.content) {
-    const std::string_view answer = answers.find(span);
-    if (answer.empty() || user.empty()) {
-      append_answer_or_words(span, answers, user);
+  for (const AnswerMemory::Piece& piece : pieces_of(request, answers)) {
+    if (piece.answer.empty() || user.empty()) {
+      append_piece(piece, user);
       continue;
     }
     message("user", user);
-    message("assistant", std::string(answer));
+    message("assistant", std::string(piece.answer));
     user.clear();
   }
   if (!user.empty() || out.back() != '}') message("user", user);
@@ -67,19 +75,37 @@ void append_words(sim::TokenSpan span, std::string& out) {
 }
 
 void AnswerMemory::remember(sim::TokenSpan output, std::string text) {
-  if (text.size() != static_cast<std::size_t>(output.tokens) * kWordBytes) return;
-  by_stream_.insert_or_assign(output.stream, Answer{output.first, std::move(text)});
+  if (output.tokens < 1 || text.size() != static_cast<std::size_t>(output.tokens) * kWordBytes)
+    return;
+  std::vector<Answer>& answers = by_stream_[output.stream];
+  const auto at =
+      std::upper_bound(answers.begin(), answers.end(), output.first,
+                       [](std::uint64_t first, const Answer& a) { return first < a.first; });
+  answers.insert(at, {output.first, output.first + static_cast<std::uint64_t>(output.tokens),
+                      std::move(text)});
 }
 
-std::string_view AnswerMemory::find(sim::TokenSpan span) const {
-  const auto found = by_stream_.find(span.stream);
-  if (found == by_stream_.end() || span.first < found->second.first) return {};
-  const std::uint64_t skipped = span.first - found->second.first;
-  const std::string_view text = found->second.text;
-  const std::uint64_t words = text.size() / kWordBytes;
-  if (skipped > words || static_cast<std::uint64_t>(span.tokens) > words - skipped) return {};
-  return text.substr(static_cast<std::size_t>(skipped) * kWordBytes,
-                     static_cast<std::size_t>(span.tokens) * kWordBytes);
+std::vector<AnswerMemory::Piece> AnswerMemory::pieces(sim::TokenSpan span) const {
+  std::vector<Piece> out;
+  std::uint64_t at = span.first;
+  const std::uint64_t end = span.first + static_cast<std::uint64_t>(span.tokens);
+  const auto add = [&](std::uint64_t to, std::string_view answer) {
+    if (to > at) out.push_back({{span.stream, at, static_cast<std::int64_t>(to - at)}, answer});
+    at = std::max(at, to);
+  };
+  if (const auto found = by_stream_.find(span.stream); found != by_stream_.end()) {
+    for (const Answer& answer : found->second) {
+      if (answer.end <= at) continue;
+      if (answer.first >= end) break;
+      add(answer.first, {});
+      const std::uint64_t to = std::min(answer.end, end);
+      add(to, std::string_view(answer.text)
+                  .substr(static_cast<std::size_t>(at - answer.first) * kWordBytes,
+                          static_cast<std::size_t>(to - at) * kWordBytes));
+    }
+  }
+  add(end, {});
+  return out;
 }
 
 std::string request_body(const sim::SimRequest& request, std::int64_t output_tokens,
@@ -88,7 +114,8 @@ std::string request_body(const sim::SimRequest& request, std::int64_t output_tok
   std::string body = "{\"model\":" + json_string(options.served_model) + ",";
   body += chat ? messages_field(request, answers) : prompt_field(request, answers);
   body += fmt::format(",\"max_tokens\":{}", output_tokens);
-  if (options.force_length) body += fmt::format(",\"min_tokens\":{},\"ignore_eos\":true", output_tokens);
+  if (options.force_length)
+    body += fmt::format(",\"min_tokens\":{},\"ignore_eos\":true", output_tokens);
   body += ",\"temperature\":0,\"stream\":true,\"stream_options\":{\"include_usage\":true}}";
   return body;
 }

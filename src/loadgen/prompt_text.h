@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "sim/workload.h"
 
@@ -24,21 +25,27 @@ inline constexpr std::size_t kWordBytes = 5;
 // Appends the words of one span.
 void append_words(sim::TokenSpan span, std::string& out);
 
-// Answers that later prompts of the same workload repeat.
+// Answers that later prompts of the same workload repeat. A conversation is one
+// stream of tokens in which questions and answers follow each other.
 class AnswerMemory {
  public:
-  // Remembers the answer to a request whose truth names `output`.
+  struct Piece {
+    sim::TokenSpan span;
+    std::string_view answer;  // its text as it came; empty: no answer, spell the words
+  };
+
+  // Remembers the answer whose tokens a later prompt names as `output`. Ignored
+  // unless the text has one word per token (another tokenizer, a failed request).
   void remember(sim::TokenSpan output, std::string text);
-  // The text of the span if it lies within an answer of one word per token; empty
-  // otherwise (an endpoint with another tokenizer, a failed request).
-  std::string_view find(sim::TokenSpan span) const;
+  // The span in order, cut where remembered answers begin and end.
+  std::vector<Piece> pieces(sim::TokenSpan span) const;
 
  private:
   struct Answer {
-    std::uint64_t first = 0;
+    std::uint64_t first = 0, end = 0;
     std::string text;
   };
-  std::unordered_map<std::uint64_t, Answer> by_stream_;
+  std::unordered_map<std::uint64_t, std::vector<Answer>> by_stream_;  // sorted by first
 };
 
 enum class Endpoint { kCompletions, kChat };

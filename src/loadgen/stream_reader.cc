@@ -107,11 +107,16 @@ bool StreamReader::event(std::string_view data) {
 
 std::string failure_name(const Error& error) {
   switch (error.code) {
-    case ErrorCode::kTimeout: return "timeout";
-    case ErrorCode::kConnection: return "connection: " + one_line(error.message);
-    case ErrorCode::kUnavailable: return "connection limit: " + one_line(error.message);
-    case ErrorCode::kProtocol: return "protocol: " + one_line(error.message);
-    default: return one_line(error.message);
+    case ErrorCode::kTimeout:
+      return "timeout";
+    case ErrorCode::kConnection:
+      return "connection: " + one_line(error.message);
+    case ErrorCode::kUnavailable:
+      return "connection limit: " + one_line(error.message);
+    case ErrorCode::kProtocol:
+      return "protocol: " + one_line(error.message);
+    default:
+      return one_line(error.message);
   }
 }
 

@@ -21,8 +21,11 @@ namespace {
 class CacheAwarePolicy final : public ScoredPolicy {
  public:
   explicit CacheAwarePolicy(const PolicyParams& p)
-      : ScoredPolicy({.prefix = true}, "longest match"), threshold_(p.at("threshold")),
-        abs_(p.at("abs")), rel_(p.at("rel")), per_request_(p.at("per_request") != 0) {}
+      : ScoredPolicy({.prefix = true}, "longest match"),
+        threshold_(p.at("threshold")),
+        abs_(p.at("abs")),
+        rel_(p.at("rel")),
+        per_request_(p.at("per_request") != 0) {}
 
   void score(const DecisionContext& context, std::span<double> cost) override {
     double least = std::numeric_limits<double>::infinity(), most = 0;

@@ -67,7 +67,8 @@ std::string excerpt(std::string_view text) {
 }
 
 Error bad(std::string message) {
-  return Error{ErrorCode::kInvalidArgument, ErrorSource::kDownstream, Retry::kNo, std::move(message)};
+  return Error{ErrorCode::kInvalidArgument, ErrorSource::kDownstream, Retry::kNo,
+               std::move(message)};
 }
 
 // Empty when `row` takes `value` for `key`.
@@ -83,9 +84,11 @@ std::string why_not(const CatalogRow& row, std::string_view key, double value) {
                        value, spec.min, spec.max, spec.help);
   }
   if (names.empty())
-    return fmt::format("policy \"{}\" takes no parameters, \"{}\" was given", row.name, excerpt(key));
-  return fmt::format("policy \"{}\" has no parameter \"{}\"{}{} It takes: {}", row.name, excerpt(key),
-                     suggestion(key, names), nearest(key, names).empty() ? "." : "", join(names));
+    return fmt::format("policy \"{}\" takes no parameters, \"{}\" was given", row.name,
+                       excerpt(key));
+  return fmt::format("policy \"{}\" has no parameter \"{}\"{}{} It takes: {}", row.name,
+                     excerpt(key), suggestion(key, names), nearest(key, names).empty() ? "." : "",
+                     join(names));
 }
 
 // "key=value,key=value" into `into`.
@@ -106,8 +109,8 @@ Result<void> parse_params(const CatalogRow& row, std::string_view text, PolicyPa
       return std::unexpected(bad(fmt::format("policy \"{}\": \"{}\" is not a number (parameter {})",
                                              row.name, excerpt(number), excerpt(key))));
     if (!seen.emplace(key, value).second)
-      return std::unexpected(bad(fmt::format("policy \"{}\": parameter {} is given twice", row.name,
-                                             excerpt(key))));
+      return std::unexpected(
+          bad(fmt::format("policy \"{}\": parameter {} is given twice", row.name, excerpt(key))));
     into.insert_or_assign(std::string(key), value);
   }
   return {};
@@ -155,8 +158,8 @@ Result<std::unique_ptr<Policy>> make_policy(std::string_view text, const PolicyP
   const std::size_t colon = text.find(':');
   const std::string_view name = text.substr(0, colon);
   const auto rows = catalog();
-  const auto row = std::find_if(rows.begin(), rows.end(),
-                                [&](const CatalogRow& r) { return r.name == name; });
+  const auto row =
+      std::find_if(rows.begin(), rows.end(), [&](const CatalogRow& r) { return r.name == name; });
   if (row == rows.end())
     return fail(ErrorCode::kNotFound, unknown_policy_message(name), ErrorSource::kDownstream);
   PolicyParams given = params;
@@ -167,7 +170,8 @@ Result<std::unique_ptr<Policy>> make_policy(std::string_view text, const PolicyP
   for (const auto& [key, value] : given)
     if (std::string why = why_not(*row, key, value); !why.empty())
       return std::unexpected(bad(std::move(why)));
-  for (const ParamSpec& spec : row->params) given.try_emplace(std::string(spec.name), spec.default_value);
+  for (const ParamSpec& spec : row->params)
+    given.try_emplace(std::string(spec.name), spec.default_value);
   return row->make(given);
 }
 

@@ -21,11 +21,27 @@ std::string error_of(std::string_view text, const PolicyParams& params = {}) {
 TEST(Catalog, NamesAreThoseThatUsersKnow) {
   std::set<std::string_view> names;
   for (const CatalogRow& row : catalog()) names.insert(row.name);
-  for (std::string_view name :
-       {"random", "round-robin", "least-request", "power-of-two", "least-prefill-tokens", "least-kv-cache",
-        "consistent-hash", "session-affinity", "prefix-cache", "prefix-cache-16-2", "prefix-hit-threshold",
-        "cache-aware", "lmetric", "dynamo-kv", "llm-d", "preble", "mooncake", "lmetric-speeds",
-        "prefix-cache-speeds", "lodestar-paper", "lodestar-paper-labels"})
+  for (std::string_view name : {"random",
+                                "round-robin",
+                                "least-request",
+                                "power-of-two",
+                                "least-prefill-tokens",
+                                "least-kv-cache",
+                                "consistent-hash",
+                                "session-affinity",
+                                "prefix-cache",
+                                "prefix-cache-16-2",
+                                "prefix-hit-threshold",
+                                "cache-aware",
+                                "lmetric",
+                                "dynamo-kv",
+                                "llm-d",
+                                "preble",
+                                "mooncake",
+                                "lmetric-speeds",
+                                "prefix-cache-speeds",
+                                "lodestar-paper",
+                                "lodestar-paper-labels"})
     EXPECT_TRUE(names.contains(name)) << name;
   EXPECT_EQ(names.size(), catalog().size()) << "a name stands for one row";
 }
@@ -42,8 +58,10 @@ TEST(Catalog, EveryRowIsCompleteAndItsDefaultsAreValid) {
       EXPECT_FALSE(spec.help.empty()) << spec.name;
       EXPECT_LE(spec.min, spec.default_value) << spec.name;
       EXPECT_GE(spec.max, spec.default_value) << spec.name;
-      EXPECT_TRUE(make_policy(row.name, {{std::string(spec.name), spec.min}}).has_value()) << spec.name;
-      EXPECT_TRUE(make_policy(row.name, {{std::string(spec.name), spec.max}}).has_value()) << spec.name;
+      EXPECT_TRUE(make_policy(row.name, {{std::string(spec.name), spec.min}}).has_value())
+          << spec.name;
+      EXPECT_TRUE(make_policy(row.name, {{std::string(spec.name), spec.max}}).has_value())
+          << spec.name;
     }
   }
 }
@@ -69,23 +87,28 @@ TEST(Catalog, ParametersInTheText) {
   EXPECT_TRUE(make_policy("prefix-cache:abs=16,factor=2").has_value());
   EXPECT_TRUE(make_policy("prefix-cache:").has_value());
   EXPECT_TRUE(make_policy("prefix-cache", {{"abs", 16}}).has_value());
-  EXPECT_THAT(error_of("prefix-cache:abz=16"), HasSubstr("did you mean \"abs\"? It takes: abs, factor"));
-  EXPECT_THAT(error_of("prefix-cache", {{"nonsense-parameter", 1}}), HasSubstr("It takes: abs, factor"));
+  EXPECT_THAT(error_of("prefix-cache:abz=16"),
+              HasSubstr("did you mean \"abs\"? It takes: abs, factor"));
+  EXPECT_THAT(error_of("prefix-cache", {{"nonsense-parameter", 1}}),
+              HasSubstr("It takes: abs, factor"));
   EXPECT_THAT(error_of("random:seed=1"), HasSubstr("takes no parameters"));
   EXPECT_THAT(error_of("prefix-cache:abs"), HasSubstr("key=value"));
   EXPECT_THAT(error_of("prefix-cache:=3"), HasSubstr("key=value"));
   EXPECT_THAT(error_of("prefix-cache:abs=8,"), "");
   EXPECT_THAT(error_of("prefix-cache:abs=8,abs=9"), HasSubstr("given twice"));
   for (const char* number : {"", "x", "8x", " 8", "1e", "0x10"})
-    EXPECT_THAT(error_of("prefix-cache:abs=" + std::string(number)), HasSubstr("is not a number")) << number;
+    EXPECT_THAT(error_of("prefix-cache:abs=" + std::string(number)), HasSubstr("is not a number"))
+        << number;
   for (const char* number : {"-1", "inf", "nan", "1e300"})
-    EXPECT_THAT(error_of("prefix-cache:abs=" + std::string(number)), HasSubstr("out of range")) << number;
+    EXPECT_THAT(error_of("prefix-cache:abs=" + std::string(number)), HasSubstr("out of range"))
+        << number;
   EXPECT_THAT(error_of("prefix-cache", {{"abs", std::nan("")}}), HasSubstr("out of range"));
 }
 
 TEST(Catalog, TextBeatsParamsBeatsDefaults) {
   // In a fleet with loads 9 and 0 the gate of 8 sends to the idle one, a gate of 20 does not.
-  EXPECT_FALSE(error_of("prefix-cache:abs=-1", {{"abs", 5}}).empty()) << "the text's value is the one judged";
+  EXPECT_FALSE(error_of("prefix-cache:abs=-1", {{"abs", 5}}).empty())
+      << "the text's value is the one judged";
   EXPECT_TRUE(error_of("prefix-cache:abs=5", {{"abs", -1}}).empty());
 }
 

@@ -20,7 +20,8 @@ class DynamoKvPolicy final : public ScoredPolicy {
  public:
   explicit DynamoKvPolicy(const PolicyParams& p)
       : ScoredPolicy({.prefix = true, .progress = true}, "least prefill + decode blocks"),
-        scale_(p.at("prefill_load_scale")), credit_(p.at("overlap_credit")),
+        scale_(p.at("prefill_load_scale")),
+        credit_(p.at("overlap_credit")),
         block_(p.at("block_tokens")) {}
 
   void score(const DecisionContext& context, std::span<double> cost) override {
@@ -28,7 +29,8 @@ class DynamoKvPolicy final : public ScoredPolicy {
       const FeatureRow& row = context.rows[i];
       const double raw = row.pending_uncached_tokens + row.prompt_tokens;
       const double prefill = raw - credit_ * row.hit_tokens;
-      const double decode = row.decode_context_tokens + row.pending_prompt_tokens + row.prompt_tokens;
+      const double decode =
+          row.decode_context_tokens + row.pending_prompt_tokens + row.prompt_tokens;
       cost[i] = (scale_ * (prefill > 0 ? prefill : 0) + decode) / block_;
     }
   }

@@ -11,8 +11,7 @@ constexpr double kBytesPerToken = 4;  // only to place a depth; typical of Engli
 }
 
 std::uint64_t rendezvous_weight(std::uint64_t key, InstanceId instance) {
-  // The id is mixed by itself first: small consecutive ids must not share structure.
-  return hash_combine(key, mix64(instance.value + 0x5bd1e9955bd1e995ULL));
+  return hash_combine(key, instance.value);
 }
 
 std::size_t rendezvous_top(std::uint64_t key, const DecisionContext& context,

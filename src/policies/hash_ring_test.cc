@@ -84,7 +84,8 @@ TEST_F(HashRing, KeysSpreadEvenly) {
     std::vector<double> count(n + 1, 0);
     for (std::uint64_t i = 0; i < kKeys; ++i) count[top(key(i), 1)[0]] += 1;
     const double mean = static_cast<double>(kKeys) / n;
-    for (std::uint32_t id = 1; id <= n; ++id) EXPECT_NEAR(count[id], mean, 5 * std::sqrt(mean)) << n;
+    for (std::uint32_t id = 1; id <= n; ++id)
+      EXPECT_NEAR(count[id], mean, 5 * std::sqrt(mean)) << n;
   }
 }
 
@@ -107,7 +108,8 @@ TEST_F(HashRing, TopIsOrderedDistinctAndNeverLongerThanTheFleet) {
   const auto five = top(key(1), 9);
   EXPECT_EQ(std::set<std::uint32_t>(five.begin(), five.end()).size(), 5u);
   for (std::size_t k = 1; k <= 5; ++k)
-    EXPECT_EQ(top(key(1), k), std::vector<std::uint32_t>(five.begin(), five.begin() + static_cast<std::ptrdiff_t>(k)));
+    EXPECT_EQ(top(key(1), k), std::vector<std::uint32_t>(
+                                  five.begin(), five.begin() + static_cast<std::ptrdiff_t>(k)));
 }
 
 TEST(PrefixGroup, IsTheBlockAtTheDepthOrTheLast) {

@@ -34,7 +34,8 @@ class LMetricPolicy final : public ScoredPolicy {
     const double mean = speeds_ ? mean_told_speed(context.rows) : 0;
     for (std::size_t i = 0; i < cost.size(); ++i) {
       const FeatureRow& row = context.rows[i];
-      const double fresh = std::floor(std::floor(row.prompt_tokens) * (100 - hit_percent(row)) / 100);
+      const double fresh =
+          std::floor(std::floor(row.prompt_tokens) * (100 - hit_percent(row)) / 100);
       const double tokens = std::floor(row.pending_uncached_tokens) + fresh;
       const double batch = std::floor(engine_batch(row)) + 1;
       cost[i] = tokens * batch;

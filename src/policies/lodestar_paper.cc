@@ -23,7 +23,7 @@ constexpr ParamSpec kParams[] = {
     {"group_tokens", 0, 0, 1e6, "prefix group depth in tokens; 0: follows the traffic"},
     {"range_check", 1, 0, 2,
      "features in training range: 0 off, 1 of all candidates, 2 of the chosen"},
-    {"range_margin", 0.1, 0, 1e3, "slack on both sides, as a share of the range"},
+    {"range_margin", 0.3, 0, 1e3, "slack on both sides, as a share of the range"},
     {"ttft_limit_ms", 15000, 1, 1e9, "labels above this are dropped (clip_ttft 0) or clipped (1)"},
     {"clip_ttft", 0, 0, 1, "what happens above ttft_limit_ms"},
     {"min_rows", 256, 2, 1e6, "usable rows without which no round starts"},

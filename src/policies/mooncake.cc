@@ -21,7 +21,8 @@ namespace {
 class MooncakePolicy final : public ScoredPolicy {
  public:
   MooncakePolicy(double rate, double attention_tokens)
-      : ScoredPolicy({.prefix = true}, "least estimated TTFT"), rate_(rate),
+      : ScoredPolicy({.prefix = true}, "least estimated TTFT"),
+        rate_(rate),
         attention_tokens_(attention_tokens) {}
 
   void score(const DecisionContext& context, std::span<double> cost) override {
@@ -47,7 +48,8 @@ class MooncakePolicy final : public ScoredPolicy {
 
 constexpr ParamSpec kParams[] = {
     {"rate", 10000, 1, 1e12, "prefill tokens per second of an instance"},
-    {"attention_tokens", 30000, 1, 1e12, "context at which attention costs as much as the weights"}};
+    {"attention_tokens", 30000, 1, 1e12,
+     "context at which attention costs as much as the weights"}};
 
 }  // namespace
 

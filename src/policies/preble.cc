@@ -32,7 +32,9 @@ class PreblePolicy final : public ScoredPolicy {
  public:
   explicit PreblePolicy(const PolicyParams& p)
       : ScoredPolicy({.prefix = true}, "explore: least load + eviction + prefill"),
-        window_(from_s(p.at("window_s"))), ratio_(p.at("ratio")), warmup_(p.at("warmup")),
+        window_(from_s(p.at("window_s"))),
+        ratio_(p.at("ratio")),
+        warmup_(p.at("warmup")),
         answers_(p.at("decode_tokens"), p.at("tpot_s")) {}
 
   void score(const DecisionContext& context, std::span<double> cost) override {
@@ -51,7 +53,8 @@ class PreblePolicy final : public ScoredPolicy {
       if (requests >= warmup_ * static_cast<double>(cost.size()) && holder > ratio_ * lightest)
         return explain("rebalance: lightest instead of the best match");
       for (std::size_t i = 0; i < cost.size(); ++i)
-        if (context.rows[i].hit_tokens != best_hit) cost[i] = std::numeric_limits<double>::infinity();
+        if (context.rows[i].hit_tokens != best_hit)
+          cost[i] = std::numeric_limits<double>::infinity();
       return explain("exploit: best match");
     }
     for (std::size_t i = 0; i < cost.size(); ++i) {
@@ -72,7 +75,9 @@ class PreblePolicy final : public ScoredPolicy {
     if (outcome.disposition == Disposition::kLearn && outcome.tpot_ms)
       answers_.add(static_cast<double>(outcome.output_tokens), *outcome.tpot_ms * 1e-3);
   }
-  void on_instance_up(TimeNs, Fleet::Slot slot, const Fleet&, PolicyActions&) override { forget(slot); }
+  void on_instance_up(TimeNs, Fleet::Slot slot, const Fleet&, PolicyActions&) override {
+    forget(slot);
+  }
   void on_instance_down(TimeNs, Fleet::Slot slot, const Fleet&) override { forget(slot); }
 
  private:
@@ -81,7 +86,8 @@ class PreblePolicy final : public ScoredPolicy {
   }
   PrebleWindow::Sums recent(const DecisionContext& context, std::size_t i) const {
     const Fleet::Slot slot = context.candidates[i];
-    return slot < windows_.size() ? windows_[slot].sums(context.now, window_) : PrebleWindow::Sums{};
+    return slot < windows_.size() ? windows_[slot].sums(context.now, window_)
+                                  : PrebleWindow::Sums{};
   }
   static double eviction_s(const FeatureRow& row, const PrebleWindow::Sums& recent) {
     if (!(row.kv_capacity_tokens > 0) || !(recent.prompt_tokens > 0)) return 0;

@@ -39,7 +39,8 @@ TEST(PreblePrefill, IsPositiveAndRising) {
   EXPECT_EQ(preble_prefill_s(0, 100), 0);
   EXPECT_NEAR(preble_prefill_s(1000, 0), 0.255179129, 1e-9);
   // n = 4096: + 7.141e-3 n + 3.996e-6 n^2 - 13.6345 = 82.65679 ms before the 0.9
-  EXPECT_NEAR(preble_prefill_s(4096, 0), (0.22064632 * 4096 + 8.56689631 + 0.448 + 82.65679) / 900, 1e-6);
+  EXPECT_NEAR(preble_prefill_s(4096, 0), (0.22064632 * 4096 + 8.56689631 + 0.448 + 82.65679) / 900,
+              1e-6);
   double last = 0;
   for (double n = 1; n < 20000; n += 7) {
     const double t = preble_prefill_s(n, 0);

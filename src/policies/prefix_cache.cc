@@ -29,7 +29,9 @@ class PrefixCachePolicy final : public ScoredPolicy {
  public:
   PrefixCachePolicy(double abs, double factor, bool speeds)
       : ScoredPolicy({.prefix = true}, "best prefix hit within the load bound"),
-        abs_(abs), factor_(factor), speeds_(speeds) {}
+        abs_(abs),
+        factor_(factor),
+        speeds_(speeds) {}
 
   void score(const DecisionContext& context, std::span<double> cost) override {
     const auto rows = context.rows;

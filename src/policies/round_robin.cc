@@ -13,8 +13,7 @@ class RoundRobinPolicy final : public Policy {
   void decide(const DecisionContext& context, Decision& out, PolicyActions&) override {
     // Candidates come by ascending id: the first beyond the last one served.
     std::size_t next = 0;
-    while (next < context.candidates.size() && started_ &&
-           context.instance(next).info.id <= last_)
+    while (next < context.candidates.size() && started_ && context.instance(next).info.id <= last_)
       ++next;
     if (next == context.candidates.size()) next = 0;
     last_ = context.instance(next).info.id;

@@ -50,7 +50,8 @@ TEST(SessionTable, AgreesWithANaiveListUnderRandomUse) {
   std::list<Naive> naive;  // newest first
   for (int i = 0; i < 20000; ++i) {
     const std::uint64_t session = rng.below(40);
-    const auto at = std::find_if(naive.begin(), naive.end(), [&](const Naive& n) { return n.session == session; });
+    const auto at = std::find_if(naive.begin(), naive.end(),
+                                 [&](const Naive& n) { return n.session == session; });
     const auto home = table.find(session, i, kNever);
     ASSERT_EQ(home.known, at != naive.end());
     if (home.known) {

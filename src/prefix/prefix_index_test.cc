@@ -94,8 +94,8 @@ Chain random_chain(Rng& rng) {
   return chain;
 }
 
-void compare(const PrefixIndex& index, const NaiveIndex& naive, std::size_t slots, const Chain& probe,
-             PrefixIndex::Match& match) {
+void compare(const PrefixIndex& index, const NaiveIndex& naive, std::size_t slots,
+             const Chain& probe, PrefixIndex::Match& match) {
   index.match(probe, match);
   for (std::size_t s = 0; s < slots; ++s) {
     TimeNs last_use = 0;
@@ -245,7 +245,8 @@ TEST(PrefixIndex, Trap10_AMillionUniquePromptsStayWithinTheBytes) {
   for (PrefixIndex::Slot s = 0; s < 4; ++s) index.open_slot(s, 0);
   std::size_t worst = 0;
   for (std::uint64_t i = 0; i < 1'000'000; ++i) {
-    index.insert(static_cast<PrefixIndex::Slot>(i % 4), chain_of(i, 3), static_cast<TimeNs>(i) * 1000);
+    index.insert(static_cast<PrefixIndex::Slot>(i % 4), chain_of(i, 3),
+                 static_cast<TimeNs>(i) * 1000);
     if (i % 1024 == 0) worst = std::max(worst, index.bytes());
   }
   EXPECT_LE(std::max(worst, index.bytes()), kMax);

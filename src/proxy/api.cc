@@ -37,14 +37,22 @@ bool generates(Api api) {
 
 std::string_view api_name(Api api) {
   switch (api) {
-    case Api::kChat: return "chat";
-    case Api::kCompletions: return "completions";
-    case Api::kResponses: return "responses";
-    case Api::kMessages: return "messages";
-    case Api::kEmbeddings: return "embeddings";
-    case Api::kRerank: return "rerank";
-    case Api::kScore: return "score";
-    case Api::kTokenize: return "tokenize";
+    case Api::kChat:
+      return "chat";
+    case Api::kCompletions:
+      return "completions";
+    case Api::kResponses:
+      return "responses";
+    case Api::kMessages:
+      return "messages";
+    case Api::kEmbeddings:
+      return "embeddings";
+    case Api::kRerank:
+      return "rerank";
+    case Api::kScore:
+      return "score";
+    case Api::kTokenize:
+      return "tokenize";
   }
   return "?";
 }

@@ -7,7 +7,16 @@
 
 namespace lodestar::proxy {
 
-enum class Api { kChat, kCompletions, kResponses, kMessages, kEmbeddings, kRerank, kScore, kTokenize };
+enum class Api {
+  kChat,
+  kCompletions,
+  kResponses,
+  kMessages,
+  kEmbeddings,
+  kRerank,
+  kScore,
+  kTokenize
+};
 
 // The API behind a path that is routed, or nothing.
 std::optional<Api> routed_api(std::string_view path);

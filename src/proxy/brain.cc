@@ -12,8 +12,8 @@ Brain::Brain(net::Runtime& runtime, std::unique_ptr<Router> router,
       decision_seconds_(decision_seconds),
       wake_(executor_),
       alive_(std::make_shared<bool>(true)),
-      trainer_([this, executor = executor_, alive = std::weak_ptr<bool>(alive_)](
-                   PredictorPublished published) {
+      trainer_([this, executor = executor_,
+                alive = std::weak_ptr<bool>(alive_)](PredictorPublished published) {
         // The post outlives us if the runtime stops first: it then finds nobody.
         net::post(executor, [this, alive, event = Event(std::move(published))] {
           if (!alive.expired()) handle(event);

@@ -80,7 +80,8 @@ Result<ParsedRequest> Exchange::parse() {
   auto parsed = worker_->parser().parse(api_, request_.body, tenant != nullptr ? *tenant : "");
   if (!parsed) return parsed;
   if (tenant != nullptr) parsed->info.tenant = *tenant;
-  if (const std::string* session = headers.find("x-session-id"); session != nullptr && !session->empty())
+  if (const std::string* session = headers.find("x-session-id");
+      session != nullptr && !session->empty())
     parsed->info.session_key = *session;
   exposed_ = privileged();
   for (const net::Header& h : headers) {
@@ -120,8 +121,8 @@ net::Task<void> Exchange::send_unavailable(std::string message, std::string code
   status_ = 503;
   net::Headers headers;
   headers.add("Retry-After", "1");
-  co_await send_error(response_, 503, std::move(message), "ServiceUnavailableError", std::move(code),
-                      std::move(headers));
+  co_await send_error(response_, 503, std::move(message), "ServiceUnavailableError",
+                      std::move(code), std::move(headers));
 }
 
 void Exchange::watch_client() {
@@ -144,8 +145,7 @@ net::Task<void> Exchange::route(ParsedRequest parsed) {
   ticket_ = proxy_.brain()->open_ticket(worker_->executor());
   settled_ = false;
   watch_client();
-  const TimeNs patience =
-      std::min(deadline_, request_.received + proxy_.options().hold_timeout);
+  const TimeNs patience = std::min(deadline_, request_.received + proxy_.options().hold_timeout);
   Answer answer = co_await proxy_.brain()->submit(ticket_, std::move(parsed.info), patience);
   while (true) {
     if (const auto* gone = std::get_if<Abandoned>(&answer)) {
@@ -181,13 +181,14 @@ net::Task<void> Exchange::send_reject(Reject reject) {
     case RejectReason::kUnknownModel:
       status_ = 404;
       co_return co_await send_error(
-          response_, 404, fmt::format("The model `{}` does not exist.", served_model_.substr(0, 256)),
+          response_, 404,
+          fmt::format("The model `{}` does not exist.", served_model_.substr(0, 256)),
           "NotFoundError", "model_not_found", std::move(headers));
     case RejectReason::kTooLong:
       status_ = 400;
-      co_return co_await send_error(response_, 400,
-                                    "The prompt is longer than the context of every instance.",
-                                    "BadRequestError", "context_length_exceeded", std::move(headers));
+      co_return co_await send_error(
+          response_, 400, "The prompt is longer than the context of every instance.",
+          "BadRequestError", "context_length_exceeded", std::move(headers));
     case RejectReason::kNoInstance:
       status_ = 503;
       co_return co_await send_error(response_, 503, "No instance is ready to serve this model.",
@@ -196,7 +197,8 @@ net::Task<void> Exchange::send_reject(Reject reject) {
       status_ = 429;
       co_return co_await send_error(response_, 429, "The router is not taking this request now.",
                                     "RateLimitError", "rejected", std::move(headers));
-    case RejectReason::kAttemptsExhausted: co_return co_await send_failure();
+    case RejectReason::kAttemptsExhausted:
+      co_return co_await send_failure();
   }
 }
 
@@ -204,15 +206,16 @@ net::Task<void> Exchange::send_reject(Reject reject) {
 net::Task<void> Exchange::send_failure() {
   if (kept_) {
     status_ = kept_->status;
-    (void)co_await response_.send(kept_->status, client_headers(kept_->headers, request_id_), kept_->body);
+    (void)co_await response_.send(kept_->status, client_headers(kept_->headers, request_id_),
+                                  kept_->body);
     co_return;
   }
   const bool late = last_error_.code == ErrorCode::kTimeout;
   status_ = late ? 504 : 502;
-  co_await send_error(response_, status_,
-                      late ? "The engine did not answer in time."
-                           : "The engine failed before it answered.",
-                      late ? "GatewayTimeoutError" : "BadGatewayError", "upstream_failed");
+  co_await send_error(
+      response_, status_,
+      late ? "The engine did not answer in time." : "The engine failed before it answered.",
+      late ? "GatewayTimeoutError" : "BadGatewayError", "upstream_failed");
 }
 
 Exchange::Attempt Exchange::failed(LeaseId lease, const Error& error, const char* what) {
@@ -245,7 +248,8 @@ net::Task<Result<net::ResponseStream>> Exchange::send_upstream(Placement placeme
                                                                std::string_view body) {
   const control::EngineTarget* target = proxy_.target(placement.instance);
   if (target == nullptr)
-    co_return fail(ErrorCode::kUnavailable, "the instance has left", ErrorSource::kUpstream, Retry::kYes);
+    co_return fail(ErrorCode::kUnavailable, "the instance has left", ErrorSource::kUpstream,
+                   Retry::kYes);
   link_->cancel = std::make_shared<net::Cancel>();
   link_->lease = placement.lease;
   if (response_.disconnected()) link_->cancel->cancel();
@@ -343,7 +347,8 @@ net::Task<Exchange::Attempt> Exchange::keep_answer(net::ResponseStream stream, L
 
 // The engine finds the request wrong: its answer passes through, and says nothing of
 // the instance (~Exchange aborts the lease: disposition "ignore").
-net::Task<Exchange::Attempt> Exchange::pass_refusal(net::ResponseStream stream, net::Headers headers) {
+net::Task<Exchange::Attempt> Exchange::pass_refusal(net::ResponseStream stream,
+                                                    net::Headers headers) {
   status_ = stream.head().status;
   auto body = co_await stream.read_all(kMaxKeptBody);
   if (!body) {

@@ -20,8 +20,8 @@ namespace lodestar::proxy {
 class Exchange {
  public:
   // The response and the request outlive the exchange.
-  Exchange(std::shared_ptr<Proxy> proxy, std::shared_ptr<Worker> worker, net::ServerRequest& request,
-           net::ServerResponse& response, Api api);
+  Exchange(std::shared_ptr<Proxy> proxy, std::shared_ptr<Worker> worker,
+           net::ServerRequest& request, net::ServerResponse& response, Api api);
   ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;

@@ -50,7 +50,8 @@ TEST_P(FailureTest, AnEngineThatDiesBeforeAnyByteIsReplaced) {
 }
 
 TEST_P(FailureTest, AServerErrorIsRetriedElsewhere) {
-  FakeEngine bad(engines.runtime, answers(500, "{\"error\":{}}")), good(engines.runtime, answers(200, "{}"));
+  FakeEngine bad(engines.runtime, answers(500, "{\"error\":{}}")),
+      good(engines.runtime, answers(200, "{}"));
   Rig rig({bad.port(), good.port()}, options());
   for (int i = 0; i < 10; ++i) EXPECT_EQ(rig.post(kPlain).status, 200);
   EXPECT_GE(bad.posts, 1);
@@ -76,7 +77,8 @@ TEST_P(FailureTest, NobodyLeftIsABadGateway) {
 }
 
 TEST_P(FailureTest, AnEngineThatDiesInMidStreamIsAnErrorEvent) {
-  const std::string head = chat_stream(2).substr(0, chat_stream(2).find("data: {\"choices\":[{\"index\":0,\"delta\":{}"));
+  const std::string head = chat_stream(2).substr(
+      0, chat_stream(2).find("data: {\"choices\":[{\"index\":0,\"delta\":{}"));
   for (const std::string& part : {head, head + "data: {\"cho"}) {
     FakeEngine dead(engines.runtime, dies_after(part));
     Rig rig({dead.port()}, options());
@@ -94,7 +96,8 @@ TEST_P(FailureTest, AnEngineThatDiesInMidStreamIsAnErrorEvent) {
 }
 
 TEST_P(FailureTest, AStreamThatEndsInOrderButTooEarlyIsAnErrorEvent) {
-  const std::string part = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
+  const std::string part =
+      "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
   FakeEngine engine(engines.runtime, ends_after(part));
   Rig rig({engine.port()}, options());
   const Reply reply = rig.post(kChat);
@@ -102,8 +105,9 @@ TEST_P(FailureTest, AStreamThatEndsInOrderButTooEarlyIsAnErrorEvent) {
 }
 
 TEST_P(FailureTest, AnErrorEventOfTheEngineIsNotDoubled) {
-  const std::string part = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
-                           "data: {\"error\":{\"message\":\"oom\"}}\n\ndata: [DONE]\n\n";
+  const std::string part =
+      "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+      "data: {\"error\":{\"message\":\"oom\"}}\n\ndata: [DONE]\n\n";
   FakeEngine engine(engines.runtime, streams(part));
   Rig rig({engine.port()}, options());
   EXPECT_EQ(rig.post(kChat).body, part);
@@ -142,7 +146,8 @@ TEST_P(FailureTest, AClientThatLeavesWhileHeldIsForgotten) {
 TEST_P(FailureTest, APairRunsThePromptFirstAndThenTheAnswer) {
   const FakeEngine::Script script = [](FakeEngine&, net::ServerRequest& q, net::ServerResponse& r) {
     const bool stream = q.body.find("\"stream\":true") != std::string::npos;
-    return (stream ? streams(chat_stream(2)) : answers(200, R"({"usage":{"prompt_tokens":5,"completion_tokens":1}})"))(
+    return (stream ? streams(chat_stream(2))
+                   : answers(200, R"({"usage":{"prompt_tokens":5,"completion_tokens":1}})"))(
         *static_cast<FakeEngine*>(nullptr), q, r);
   };
   FakeEngine a(engines.runtime, script), b(engines.runtime, script);
@@ -182,7 +187,8 @@ TEST_P(FailureTest, ABurstSpreads) {
     clients.back().send(request_text("POST", "/v1/chat/completions", kChat));
   }
   ASSERT_TRUE(eventually([&] { return rig.own_inflight() == 100; }));
-  for (const auto& fake : fakes) EXPECT_TRUE(eventually([&] { return fake->posts == 25; })) << fake->posts;
+  for (const auto& fake : fakes)
+    EXPECT_TRUE(eventually([&] { return fake->posts == 25; })) << fake->posts;
   clients.clear();
   EXPECT_TRUE(eventually([&] { return rig.idle(); }));
 }

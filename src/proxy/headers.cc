@@ -6,11 +6,12 @@
 namespace lodestar::proxy {
 
 bool is_internal_header(std::string_view name) {
-  return std::any_of(std::begin(kInternalHeaders), std::end(kInternalHeaders), [&](std::string_view p) {
-    if (!p.ends_with('*')) return net::equal_ignoring_case(name, p);
-    p.remove_suffix(1);
-    return net::equal_ignoring_case(name.substr(0, p.size()), p);
-  });
+  return std::any_of(std::begin(kInternalHeaders), std::end(kInternalHeaders),
+                     [&](std::string_view p) {
+                       if (!p.ends_with('*')) return net::equal_ignoring_case(name, p);
+                       p.remove_suffix(1);
+                       return net::equal_ignoring_case(name.substr(0, p.size()), p);
+                     });
 }
 
 net::RequestHead upstream_head(const net::RequestHead& client, const std::string& request_id) {

@@ -33,8 +33,8 @@ TEST(JsonEdit, EscapedAndRepeatedKeysAreFound) {
 }
 
 TEST(JsonEdit, BrokenTextIsAnError) {
-  for (const char* text : {"", "[]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"x", "{\"a\":[1",
-                           "{\"a\":}", "{a:1}", "{\"a\":1 \"b\":2}"})
+  for (const char* text : {"", "[]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"x",
+                           "{\"a\":[1", "{\"a\":}", "{a:1}", "{\"a\":1 \"b\":2}"})
     EXPECT_FALSE(edit_json(text, {{"k", "1"}})) << text;
 }
 

@@ -38,20 +38,34 @@ struct TopLevel {
 
   // A repeated key: the last value counts, as it does for Python's json.
   void take(std::string_view key, const dom::element& value) {
-    if (key == "model") served_model = value;
-    else if (key == "messages") messages = value;
-    else if (key == "prompt") prompt = value;
-    else if (key == "input") input = value;
-    else if (key == "system") system = value;
-    else if (key == "instructions") instructions = value;
-    else if (key == "tools") tools = value;
-    else if (key == "stream") stream = value;
-    else if (key == "stream_options") stream_options = value;
-    else if (key == "user") user = value;
-    else if (key == "prompt_cache_key") cache_key = value;
-    else if (key == "max_tokens") max_tokens = value;
-    else if (key == "max_completion_tokens") max_completion_tokens = value;
-    else if (key == "max_output_tokens") max_output_tokens = value;
+    if (key == "model")
+      served_model = value;
+    else if (key == "messages")
+      messages = value;
+    else if (key == "prompt")
+      prompt = value;
+    else if (key == "input")
+      input = value;
+    else if (key == "system")
+      system = value;
+    else if (key == "instructions")
+      instructions = value;
+    else if (key == "tools")
+      tools = value;
+    else if (key == "stream")
+      stream = value;
+    else if (key == "stream_options")
+      stream_options = value;
+    else if (key == "user")
+      user = value;
+    else if (key == "prompt_cache_key")
+      cache_key = value;
+    else if (key == "max_tokens")
+      max_tokens = value;
+    else if (key == "max_completion_tokens")
+      max_completion_tokens = value;
+    else if (key == "max_output_tokens")
+      max_output_tokens = value;
   }
 };
 
@@ -86,7 +100,9 @@ bool wants_usage(Api api, const TopLevel& top) {
 PromptFields prompt_fields(Api api, const TopLevel& top) {
   PromptFields fields;
   switch (api) {
-    case Api::kChat: fields.messages = pointer(top.messages); break;
+    case Api::kChat:
+      fields.messages = pointer(top.messages);
+      break;
     case Api::kMessages:
       fields.system = pointer(top.system);
       fields.messages = pointer(top.messages);
@@ -95,22 +111,27 @@ PromptFields prompt_fields(Api api, const TopLevel& top) {
       fields.instructions = pointer(top.instructions);
       fields.input = pointer(top.input);
       break;
-    case Api::kCompletions: fields.prompt = pointer(top.prompt); break;
-    case Api::kEmbeddings: fields.prompt = pointer(top.input); break;
+    case Api::kCompletions:
+      fields.prompt = pointer(top.prompt);
+      break;
+    case Api::kEmbeddings:
+      fields.prompt = pointer(top.input);
+      break;
     case Api::kTokenize:
       fields.prompt = pointer(top.prompt);
       fields.messages = pointer(top.messages);
       break;
     case Api::kRerank:
-    case Api::kScore: break;
+    case Api::kScore:
+      break;
   }
   if (api != Api::kEmbeddings && api != Api::kCompletions) fields.tools = pointer(top.tools);
   return fields;
 }
 
 bool any(const PromptFields& f) {
-  return f.messages != nullptr || f.prompt != nullptr || f.input != nullptr || f.system != nullptr ||
-         f.instructions != nullptr;
+  return f.messages != nullptr || f.prompt != nullptr || f.input != nullptr ||
+         f.system != nullptr || f.instructions != nullptr;
 }
 
 }  // namespace

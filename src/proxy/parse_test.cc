@@ -77,7 +77,8 @@ TEST(Parse, Trap08_KeysInsidePromptTextAreText) {
 }
 
 TEST(Parse, KeyOrderAndEscapesDoNotMatter) {
-  const std::string a = chat(std::string(R"({"role":"user","content":")") + kLong + " \xc3\xa9/\"}");
+  const std::string a =
+      chat(std::string(R"({"role":"user","content":")") + kLong + " \xc3\xa9/\"}");
   const std::string b = std::string(R"({"messages":[{"content":")") + kLong +
                         R"( \u00e9\/","role":"user"}],  "temperature":1, "model":"m"})";
   EXPECT_EQ(hashes(Api::kChat, a), hashes(Api::kChat, b));
@@ -87,8 +88,8 @@ TEST(Parse, KeyOrderAndEscapesDoNotMatter) {
 TEST(Parse, StringAndOneTextPartAreTheSamePrompt) {
   const std::string text(kLong);
   EXPECT_EQ(hashes(Api::kChat, chat(R"({"role":"user","content":")" + text + "\"}")),
-            hashes(Api::kChat,
-                   chat(R"({"role":"user","content":[{"text":")" + text + R"(","type":"text"}]})")));
+            hashes(Api::kChat, chat(R"({"role":"user","content":[{"text":")" + text +
+                                    R"(","type":"text"}]})")));
 }
 
 TEST(Parse, MessageOrderRoleAndToolsMatter) {
@@ -138,7 +139,8 @@ TEST(Parse, CompletionPrompts) {
   const auto body = [](const std::string& prompt) {
     return R"({"model":"m","prompt":)" + prompt + "}";
   };
-  EXPECT_EQ(hashes(Api::kCompletions, body(text)), hashes(Api::kCompletions, body("[" + text + "]")));
+  EXPECT_EQ(hashes(Api::kCompletions, body(text)),
+            hashes(Api::kCompletions, body("[" + text + "]")));
   auto p = parse(Api::kCompletions, body(text));
   EXPECT_EQ(p->info.prompt_bytes, static_cast<std::int64_t>(std::string_view(kLong).size()));
   EXPECT_EQ(p->info.prompt_tokens, 0);
@@ -162,7 +164,8 @@ TEST(Parse, Trap09_TokenIdsAreHashedByContentAndCountedExactly) {
 }
 
 TEST(Parse, TheNamespaceSeparatesModelsAndTenants) {
-  const std::string message = std::string(R"("messages":[{"role":"user","content":")") + kLong + "\"}]";
+  const std::string message =
+      std::string(R"("messages":[{"role":"user","content":")") + kLong + "\"}]";
   const auto a = hashes(Api::kChat, R"({"model":"a",)" + message + "}");
   const auto b = hashes(Api::kChat, R"({"model":"b",)" + message + "}");
   const auto salted = hashes(Api::kChat, R"({"model":"a",)" + message + "}", "tenant");
@@ -173,15 +176,20 @@ TEST(Parse, TheNamespaceSeparatesModelsAndTenants) {
 TEST(Parse, OtherApis) {
   const std::string text(kLong);
   EXPECT_GE(hashes(Api::kEmbeddings, R"({"model":"m","input":")" + text + "\"}").size(), 1u);
-  EXPECT_GE(hashes(Api::kRerank, R"({"model":"m","query":"q","documents":[")" + text + "\"]}").size(), 1u);
-  EXPECT_GE(hashes(Api::kScore, R"({"model":"m","text_1":"q","text_2":")" + text + "\"}").size(), 1u);
-  EXPECT_EQ(hashes(Api::kResponses, R"({"model":"m","input":")" + text + "\"}"),
-            hashes(Api::kResponses,
-                   R"({"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":")" +
-                       text + "\"}]}]}"));
-  EXPECT_EQ(hashes(Api::kMessages, R"({"model":"m","system":")" + text + R"(","messages":[]})"),
-            hashes(Api::kMessages,
-                   R"({"model":"m","messages":[],"system":[{"type":"text","text":")" + text + "\"}]}"));
+  EXPECT_GE(
+      hashes(Api::kRerank, R"({"model":"m","query":"q","documents":[")" + text + "\"]}").size(),
+      1u);
+  EXPECT_GE(hashes(Api::kScore, R"({"model":"m","text_1":"q","text_2":")" + text + "\"}").size(),
+            1u);
+  EXPECT_EQ(
+      hashes(Api::kResponses, R"({"model":"m","input":")" + text + "\"}"),
+      hashes(Api::kResponses,
+             R"({"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":")" +
+                 text + "\"}]}]}"));
+  EXPECT_EQ(
+      hashes(Api::kMessages, R"({"model":"m","system":")" + text + R"(","messages":[]})"),
+      hashes(Api::kMessages,
+             R"({"model":"m","messages":[],"system":[{"type":"text","text":")" + text + "\"}]}"));
 }
 
 TEST(Parse, ARepeatedKeyCountsOnceTheLast) {

@@ -57,18 +57,35 @@ void append_double(std::string& out, double value) {
 
 bool is_media(std::string_view type) {
   static constexpr std::array<std::string_view, 12> kMedia = {
-      "image_url", "image",      "input_image", "image_embeds", "input_audio", "audio_url",
-      "audio",     "video_url",  "video",       "file",         "input_file",  "document"};
+      "image_url", "image",     "input_image", "image_embeds", "input_audio", "audio_url",
+      "audio",     "video_url", "video",       "file",         "input_file",  "document"};
   return std::find(kMedia.begin(), kMedia.end(), type) != kMedia.end();
 }
 
 // Fields that steer sampling or transport and never become prompt.
 bool is_knob(std::string_view key) {
-  static constexpr std::array<std::string_view, 22> kKnobs = {
-      "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
-      "max_output_tokens", "temperature", "top_p", "top_k", "top_n", "n", "seed", "stop", "user",
-      "logprobs", "top_logprobs", "metadata", "encoding_format", "dimensions", "priority",
-      "prompt_cache_key", "request_id"};
+  static constexpr std::array<std::string_view, 22> kKnobs = {"model",
+                                                              "stream",
+                                                              "stream_options",
+                                                              "max_tokens",
+                                                              "max_completion_tokens",
+                                                              "max_output_tokens",
+                                                              "temperature",
+                                                              "top_p",
+                                                              "top_k",
+                                                              "top_n",
+                                                              "n",
+                                                              "seed",
+                                                              "stop",
+                                                              "user",
+                                                              "logprobs",
+                                                              "top_logprobs",
+                                                              "metadata",
+                                                              "encoding_format",
+                                                              "dimensions",
+                                                              "priority",
+                                                              "prompt_cache_key",
+                                                              "request_id"};
   return std::find(kKnobs.begin(), kKnobs.end(), key) != kKnobs.end();
 }
 
@@ -98,12 +115,20 @@ void append_canonical_json(std::string& out, const dom::element& value) {
       out += '}';
       return;
     }
-    case dom::element_type::STRING: return append_string(out, std::string_view(value));
-    case dom::element_type::INT64: return append_number(out, std::int64_t(value));
-    case dom::element_type::UINT64: return append_number(out, std::uint64_t(value));
-    case dom::element_type::DOUBLE: return append_double(out, double(value));
-    case dom::element_type::BOOL: out += bool(value) ? "true" : "false"; return;
-    case dom::element_type::NULL_VALUE: out += "null"; return;
+    case dom::element_type::STRING:
+      return append_string(out, std::string_view(value));
+    case dom::element_type::INT64:
+      return append_number(out, std::int64_t(value));
+    case dom::element_type::UINT64:
+      return append_number(out, std::uint64_t(value));
+    case dom::element_type::DOUBLE:
+      return append_double(out, double(value));
+    case dom::element_type::BOOL:
+      out += bool(value) ? "true" : "false";
+      return;
+    case dom::element_type::NULL_VALUE:
+      out += "null";
+      return;
   }
 }
 
@@ -198,7 +223,8 @@ void PromptWriter::write_message(const dom::element& message) {
   if (!message.is_object()) return write_json(message);
   const Fields fields = sorted_fields(dom::object(message));
   const auto find = [&](std::string_view key) {
-    return std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.first == key; });
+    return std::find_if(fields.begin(), fields.end(),
+                        [&](const auto& f) { return f.first == key; });
   };
   if (const auto role = find("role"); role != fields.end() && role->second.is_string())
     hasher_.text(std::string_view(role->second));

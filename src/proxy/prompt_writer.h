@@ -30,8 +30,7 @@ void append_canonical_json(std::string& out, const simdjson::dom::element& value
 
 class PromptWriter {
  public:
-  PromptWriter(CanonicalHasher& hasher, std::string_view served_model,
-               std::string_view tenant_salt)
+  PromptWriter(CanonicalHasher& hasher, std::string_view served_model, std::string_view tenant_salt)
       : hasher_(hasher), served_model_(served_model), salt_(tenant_salt) {}
 
   void write(const PromptFields& fields);

@@ -16,7 +16,8 @@ namespace {
 // Ids of requests must differ between processes; nothing else depends on them.
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = static_cast<std::uint64_t>(net::now_ns());
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    seed = static_cast<std::uint64_t>(net::now_ns());
   return seed;
 }
 
@@ -32,9 +33,10 @@ net::Task<void> send_error(net::ServerResponse& response, int status, std::strin
   (void)co_await response.send(status, std::move(headers), body);
 }
 
-Proxy::Proxy(net::Runtime& runtime, ProxyOptions options, std::vector<control::EngineTarget> targets,
-             std::shared_ptr<Brain> brain, std::shared_ptr<control::Monitor> monitor,
-             std::shared_ptr<ProxyMetrics> metrics, PolicyCheck check_policy)
+Proxy::Proxy(net::Runtime& runtime, ProxyOptions options,
+             std::vector<control::EngineTarget> targets, std::shared_ptr<Brain> brain,
+             std::shared_ptr<control::Monitor> monitor, std::shared_ptr<ProxyMetrics> metrics,
+             PolicyCheck check_policy)
     : options_(std::move(options)),
       targets_(std::move(targets)),
       metrics_(std::move(metrics)),
@@ -83,8 +85,8 @@ net::Task<void> Proxy::handle(net::ServerRequest& request, net::ServerResponse& 
   if (request.head.method != "POST") {
     net::Headers headers;
     headers.add("Allow", "POST");
-    co_return co_await send_error(response, 405, "Only POST is allowed here.", {}, "method_not_allowed",
-                                  std::move(headers));
+    co_return co_await send_error(response, 405, "Only POST is allowed here.", {},
+                                  "method_not_allowed", std::move(headers));
   }
   Exchange exchange(shared_from_this(), workers_[static_cast<std::size_t>(request.worker)], request,
                     response, *api);
@@ -101,18 +103,19 @@ net::Task<void> Proxy::serve_local(net::ServerRequest& request, net::ServerRespo
   if (request.head.method != "GET" && request.head.method != "HEAD") {
     net::Headers headers;
     headers.add("Allow", "GET");
-    co_return co_await send_error(response, 405, "Only GET is allowed here.", {}, "method_not_allowed",
-                                  std::move(headers));
+    co_return co_await send_error(response, 405, "Only GET is allowed here.", {},
+                                  "method_not_allowed", std::move(headers));
   }
   if (models) co_return co_await serve_models(request, response);
   if (path == "/metrics")
-    co_return co_await serve_metrics(response,
-                                     workers_[static_cast<std::size_t>(request.worker)]->executor());
+    co_return co_await serve_metrics(
+        response, workers_[static_cast<std::size_t>(request.worker)]->executor());
   int status = 200;
   std::string body = "ok\n";
   if (path == "/readyz") {
     const auto fleet = monitor_ ? monitor_->status() : nullptr;
-    const bool any = !fleet || std::any_of(fleet->begin(), fleet->end(), [](const auto& e) { return e.up; });
+    const bool any =
+        !fleet || std::any_of(fleet->begin(), fleet->end(), [](const auto& e) { return e.up; });
     if (draining() || !any) {
       status = 503;
       body = draining() ? "draining\n" : "no engine is up\n";
@@ -162,9 +165,11 @@ net::Task<void> Proxy::serve_models(net::ServerRequest& request, net::ServerResp
     body = control::merged_model_list(cards);
   } else {
     const std::string id(request.head.path().substr(kModelsPath.size() + 1));
-    const auto it = std::find_if(cards.begin(), cards.end(), [&](const auto& c) { return c.id == id; });
+    const auto it =
+        std::find_if(cards.begin(), cards.end(), [&](const auto& c) { return c.id == id; });
     if (it == cards.end())
-      co_return co_await send_error(response, 404, "The model `" + id.substr(0, 256) + "` does not exist.",
+      co_return co_await send_error(response, 404,
+                                    "The model `" + id.substr(0, 256) + "` does not exist.",
                                     "NotFoundError", "model_not_found");
     body = it->json;
   }

@@ -35,8 +35,7 @@ class Proxy : public std::enable_shared_from_this<Proxy> {
   // `monitor` may be null: then /v1/models is empty.
   Proxy(net::Runtime& runtime, ProxyOptions options, std::vector<control::EngineTarget> targets,
         std::shared_ptr<Brain> brain, std::shared_ptr<control::Monitor> monitor,
-        std::shared_ptr<ProxyMetrics> metrics,
-        PolicyCheck check_policy);
+        std::shared_ptr<ProxyMetrics> metrics, PolicyCheck check_policy);
 
   net::Task<void> handle(net::ServerRequest& request, net::ServerResponse& response);
   // For net::Server.
@@ -57,7 +56,9 @@ class Proxy : public std::enable_shared_from_this<Proxy> {
   bool enter();  // false: max_inflight reached
   void leave();
   // Adds lines to /metrics; runs on the brain's thread.
-  void on_render(std::function<void(std::string& page, const Router&)> extra) { extra_ = std::move(extra); }
+  void on_render(std::function<void(std::string& page, const Router&)> extra) {
+    extra_ = std::move(extra);
+  }
 
  private:
   net::Task<void> serve_local(net::ServerRequest& request, net::ServerResponse& response);
@@ -79,7 +80,6 @@ class Proxy : public std::enable_shared_from_this<Proxy> {
 
 // An answer in the form of OpenAI errors.
 net::Task<void> send_error(net::ServerResponse& response, int status, std::string message,
-                           std::string type = {}, std::string code = {},
-                           net::Headers headers = {});
+                           std::string type = {}, std::string code = {}, net::Headers headers = {});
 
 }  // namespace lodestar::proxy

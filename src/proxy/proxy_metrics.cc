@@ -23,17 +23,19 @@ ProxyMetrics::ProxyMetrics()
       aborts(registry.counter("lodestar_client_aborts_total", "Requests whose client went away.")),
       upstream_errors(registry.counter("lodestar_upstream_errors_total",
                                        "Attempts that failed before any byte reached the client.")),
-      cut_streams(registry.counter("lodestar_cut_streams_total",
-                                   "Answers whose engine failed after bytes had reached the client.")),
+      cut_streams(
+          registry.counter("lodestar_cut_streams_total",
+                           "Answers whose engine failed after bytes had reached the client.")),
       over_inflight(registry.counter("lodestar_limit_inflight_total",
                                      "Requests refused because max_inflight was reached.")),
       bad_requests(registry.counter("lodestar_bad_requests_total",
                                     "Requests refused because their body could not be used.")),
-      stripped_headers(registry.counter(
-          "lodestar_stripped_headers_total",
-          "Requests that carried internal routing headers, which were removed.")),
-      usage_missing(registry.counter("lodestar_usage_missing_total",
-                                     "Generated answers without usage; output events were counted.")) {}
+      stripped_headers(
+          registry.counter("lodestar_stripped_headers_total",
+                           "Requests that carried internal routing headers, which were removed.")),
+      usage_missing(
+          registry.counter("lodestar_usage_missing_total",
+                           "Generated answers without usage; output events were counted.")) {}
 
 std::string ProxyMetrics::model_label(const std::string& served_model, bool known) {
   if (!known) return "unknown";
@@ -65,7 +67,8 @@ RouteMetrics ProxyMetrics::route(const std::string& served_model, Api api) {
   };
 }
 
-void ProxyMetrics::count_request(const std::string& served_model, std::string_view api, int status) {
+void ProxyMetrics::count_request(const std::string& served_model, std::string_view api,
+                                 int status) {
   const std::string key = fmt::format("{}\n{}\n{}", status, api, served_model);
   telemetry::Counter* counter = nullptr;
   {
@@ -128,21 +131,26 @@ void append_router_metrics(std::string& page, const Router& router) {
             router.prefix().evictions());
   const Fleet& fleet = router.fleet();
   using Number = std::optional<double>;
-  per_instance(w, fleet, "lodestar_instance_up", "1: a candidate for requests; 0: unhealthy or draining.",
-               Kind::kGauge, [](const InstanceState& s) { return Number(s.health == Health::kUp); });
-  per_instance(w, fleet, "lodestar_instance_inflight", "Leases on the instance, by our own account.",
-               Kind::kGauge, [](const InstanceState& s) { return Number(s.own.inflight); });
+  per_instance(w, fleet, "lodestar_instance_up",
+               "1: a candidate for requests; 0: unhealthy or draining.", Kind::kGauge,
+               [](const InstanceState& s) { return Number(s.health == Health::kUp); });
+  per_instance(w, fleet, "lodestar_instance_inflight",
+               "Leases on the instance, by our own account.", Kind::kGauge,
+               [](const InstanceState& s) { return Number(s.own.inflight); });
   per_instance(w, fleet, "lodestar_instance_placed_total", "Placements on the instance.",
-               Kind::kCounter, [](const InstanceState& s) { return std::optional(s.own.placed_total); });
+               Kind::kCounter,
+               [](const InstanceState& s) { return std::optional(s.own.placed_total); });
   per_instance(w, fleet, "lodestar_instance_incarnation", "Lives of the engine that were seen.",
                Kind::kGauge, [](const InstanceState& s) { return Number(s.info.incarnation); });
   const auto gauge = [](double LoadSnapshot::* field) {
     return [field](const InstanceState& s) { return s.load ? Number((*s.load).*field) : Number(); };
   };
-  per_instance(w, fleet, "lodestar_instance_running", "Running requests as last scraped; absent if unknown.",
-               Kind::kGauge, gauge(&LoadSnapshot::running));
-  per_instance(w, fleet, "lodestar_instance_waiting", "Waiting requests as last scraped; absent if unknown.",
-               Kind::kGauge, gauge(&LoadSnapshot::waiting));
+  per_instance(w, fleet, "lodestar_instance_running",
+               "Running requests as last scraped; absent if unknown.", Kind::kGauge,
+               gauge(&LoadSnapshot::running));
+  per_instance(w, fleet, "lodestar_instance_waiting",
+               "Waiting requests as last scraped; absent if unknown.", Kind::kGauge,
+               gauge(&LoadSnapshot::waiting));
   per_instance(w, fleet, "lodestar_instance_kv_usage_ratio",
                "KV cache in use as last scraped; absent if unknown.", Kind::kGauge,
                gauge(&LoadSnapshot::kv_usage));

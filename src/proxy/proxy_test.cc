@@ -17,8 +17,9 @@ class ProxyTest : public ::testing::Test {
 };
 
 TEST_F(ProxyTest, AStreamPassesThroughByteForByte) {
-  const std::string odd = ": comment\r\n\r\nid: 7\nevent: x\ndata: {\"choices\":\ndata: []}\n\n\r\r" +
-                          chat_stream(3) + "retry: 5\n\n";
+  const std::string odd =
+      ": comment\r\n\r\nid: 7\nevent: x\ndata: {\"choices\":\ndata: []}\n\n\r\r" + chat_stream(3) +
+      "retry: 5\n\n";
   for (std::size_t piece : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
     FakeEngine engine(engines.runtime, streams(odd, piece));
     Rig rig({engine.port()});
@@ -36,7 +37,8 @@ TEST_F(ProxyTest, AStreamPassesThroughByteForByte) {
 }
 
 TEST_F(ProxyTest, APlainAnswerPassesThroughAndItsUsageIsLearned) {
-  const std::string body = R"({"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":8,"completion_tokens":2}})";
+  const std::string body =
+      R"({"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":8,"completion_tokens":2}})";
   FakeEngine engine(engines.runtime, answers(200, body));
   Rig rig({engine.port()});
   const Reply reply = rig.post(kPlain);
@@ -44,7 +46,8 @@ TEST_F(ProxyTest, APlainAnswerPassesThroughAndItsUsageIsLearned) {
   EXPECT_EQ(reply.body, body);
   EXPECT_EQ(reply.header("content-length"), std::to_string(body.size()));
   EXPECT_TRUE(eventually([&] { return rig.counters().ended == 1; }));
-  const double ratio = rig.live.on_worker([&] { return rig.brain->router().tokens().bytes_per_token("m"); });
+  const double ratio =
+      rig.live.on_worker([&] { return rig.brain->router().tokens().bytes_per_token("m"); });
   EXPECT_NE(ratio, 4.0);  // the first sample has replaced the prior
   EXPECT_THAT(call(rig.port(), "GET", "/metrics").body,
               HasSubstr("lodestar_output_tokens_total{served_model=\"m\",api=\"chat\"} 2\n"));
@@ -71,7 +74,8 @@ TEST_F(ProxyTest, WrongRequestsGetAClearAnswer) {
 }
 
 TEST_F(ProxyTest, AnEnginesRefusalPassesThroughAndBlamesNobody) {
-  const std::string body = R"({"error":{"message":"too long","type":"BadRequestError","code":400}})";
+  const std::string body =
+      R"({"error":{"message":"too long","type":"BadRequestError","code":400}})";
   FakeEngine a(engines.runtime, answers(400, body)), b(engines.runtime, answers(400, body));
   Rig rig({a.port(), b.port()});
   const Reply reply = rig.post(kChat);
@@ -93,10 +97,11 @@ TEST_F(ProxyTest, OneMegabytePrompt) {
 TEST_F(ProxyTest, SpoofedHeadersNeverArriveAndNeverCount) {
   FakeEngine engine(engines.runtime, answers(200, "{}"));
   Rig rig({engine.port()});
-  const Reply reply = rig.post(kPlain,
-                               "x-lodestar-instance: evil\r\nrouting-strategy: no-such\r\n"
-                               "target-pod: 1.2.3.4\r\nx-data-parallel-rank: 3\r\nX-Request-Id: mine\r\n"
-                               "x-lodestar-admin-token: guess\r\nAuthorization: Bearer k\r\n");
+  const Reply reply =
+      rig.post(kPlain,
+               "x-lodestar-instance: evil\r\nrouting-strategy: no-such\r\n"
+               "target-pod: 1.2.3.4\r\nx-data-parallel-rank: 3\r\nX-Request-Id: mine\r\n"
+               "x-lodestar-admin-token: guess\r\nAuthorization: Bearer k\r\n");
   EXPECT_EQ(reply.status, 200);
   EXPECT_EQ(reply.header("x-lodestar-instance"), "");
   EXPECT_EQ(reply.header("x-request-id"), "mine");
@@ -127,8 +132,10 @@ TEST_F(ProxyTest, TheAdminTokenExposesOneRequest) {
   Rig::Options options;
   options.proxy.admin_token = "s3cret";
   Rig rig({engine.port()}, options);
-  EXPECT_EQ(rig.post(kPlain, "x-lodestar-admin-token: s3cret\r\n").header("x-lodestar-instance"), "e1");
-  EXPECT_EQ(rig.post(kPlain, "x-lodestar-admin-token: s3cre\r\n").header("x-lodestar-instance"), "");
+  EXPECT_EQ(rig.post(kPlain, "x-lodestar-admin-token: s3cret\r\n").header("x-lodestar-instance"),
+            "e1");
+  EXPECT_EQ(rig.post(kPlain, "x-lodestar-admin-token: s3cre\r\n").header("x-lodestar-instance"),
+            "");
 }
 
 TEST_F(ProxyTest, UsageInjectionIsInvisibleToTheClient) {
@@ -138,7 +145,8 @@ TEST_F(ProxyTest, UsageInjectionIsInvisibleToTheClient) {
   Rig rig({engine.port()}, options);
   EXPECT_EQ(rig.post(kChat).body, chat_stream(4));
   EXPECT_THAT(engine.seen()[0].body, HasSubstr("\"stream_options\":{\"include_usage\":true}"));
-  const std::string asked = R"({"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]})";
+  const std::string asked =
+      R"({"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]})";
   EXPECT_EQ(rig.post(asked).body, chat_stream(4, true));
   EXPECT_EQ(engine.seen()[1].body, asked);
   EXPECT_THAT(call(rig.port(), "GET", "/metrics").body,
@@ -157,7 +165,8 @@ TEST_F(ProxyTest, ModelsAreMergedOverTheFleet) {
   EXPECT_EQ(call(rig.port(), "GET", "/v1/models/other/x").status, 200);
   EXPECT_EQ(call(rig.port(), "GET", "/v1/models/zzz").status, 404);
   // Each model goes where it is served.
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(rig.post(R"({"model":"other/x","messages":[]})").status, 200);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(rig.post(R"({"model":"other/x","messages":[]})").status, 200);
   EXPECT_EQ(a.posts, 0);
   EXPECT_EQ(b.posts, 4);
 }
@@ -169,7 +178,8 @@ TEST_F(ProxyTest, HealthReadyMetrics) {
   EXPECT_EQ(call(rig.port(), "GET", "/readyz").status, 200);
   EXPECT_EQ(rig.post(kChat).status, 200);
   const std::string page = call(rig.port(), "GET", "/metrics").body;
-  EXPECT_THAT(page, HasSubstr("lodestar_requests_total{served_model=\"m\",api=\"chat\",code=\"200\"} 1\n"));
+  EXPECT_THAT(
+      page, HasSubstr("lodestar_requests_total{served_model=\"m\",api=\"chat\",code=\"200\"} 1\n"));
   EXPECT_THAT(page, HasSubstr("lodestar_ttft_seconds_count{served_model=\"m\",api=\"chat\"} 1\n"));
   EXPECT_THAT(page, HasSubstr("lodestar_tpot_seconds_count{served_model=\"m\",api=\"chat\"} 1\n"));
   EXPECT_THAT(page, HasSubstr("lodestar_decision_seconds_count 1\n"));

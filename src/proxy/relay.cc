@@ -70,15 +70,18 @@ std::string Exchange::error_event(ErrorCode error, bool at_boundary) const {
                              : "The engine failed in the middle of the answer.";
   std::string out = at_boundary ? "" : "\n\n";  // ends the event that was cut
   if (api_ == Api::kMessages)
-    return out + fmt::format("event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":"
-                             "\"api_error\",\"message\":\"{}\"}}}}\n\n",
-                             message);
+    return out + fmt::format(
+                     "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":"
+                     "\"api_error\",\"message\":\"{}\"}}}}\n\n",
+                     message);
   if (api_ == Api::kResponses)
-    return out + fmt::format("event: error\ndata: {{\"type\":\"error\",\"code\":\"upstream_failed\","
-                             "\"message\":\"{}\",\"param\":null}}\n\n",
-                             message);
+    return out + fmt::format(
+                     "event: error\ndata: {{\"type\":\"error\",\"code\":\"upstream_failed\","
+                     "\"message\":\"{}\",\"param\":null}}\n\n",
+                     message);
   return out + "data: " +
-         net::openai_error_body(late ? 504 : 502, message, late ? "GatewayTimeoutError" : "BadGatewayError",
+         net::openai_error_body(late ? 504 : 502, message,
+                                late ? "GatewayTimeoutError" : "BadGatewayError",
                                 "upstream_failed") +
          "\n\ndata: [DONE]\n\n";
 }

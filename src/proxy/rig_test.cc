@@ -7,7 +7,8 @@
 namespace lodestar::proxy::testing {
 
 std::string chat_stream(int tokens, bool usage) {
-  std::string out = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+  std::string out =
+      "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
   for (int i = 0; i < tokens; ++i)
     out += "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"t" + std::to_string(i) +
            "\"},\"finish_reason\":null}]}\n\n";
@@ -66,7 +67,8 @@ FakeEngine::Script answers(int status, std::string body) {
 }
 
 FakeEngine::Script stalls_after(std::string text) {
-  return [text](FakeEngine&, net::ServerRequest&, net::ServerResponse& r) { return stall(r, text); };
+  return
+      [text](FakeEngine&, net::ServerRequest&, net::ServerResponse& r) { return stall(r, text); };
 }
 
 FakeEngine::Script dies_after(std::string text) {
@@ -94,11 +96,11 @@ Rig::Rig(std::vector<std::uint16_t> engine_ports, Options options)
   brain = std::make_shared<Brain>(live.runtime, std::move(*router), &metrics->decision_seconds);
   options.monitor.scrape_period = 10 * kMillisecond;
   options.proxy.default_policy = options.policy;
-  monitor = std::make_shared<control::Monitor>(
-      live.runtime.executor(0), targets, options.monitor,
-      [weak = std::weak_ptr<Brain>(brain)](Event e) {
-        if (const auto b = weak.lock()) b->report(std::move(e));
-      });
+  monitor = std::make_shared<control::Monitor>(live.runtime.executor(0), targets, options.monitor,
+                                               [weak = std::weak_ptr<Brain>(brain)](Event e) {
+                                                 if (const auto b = weak.lock())
+                                                   b->report(std::move(e));
+                                               });
   proxy = std::make_shared<Proxy>(live.runtime, options.proxy, targets, brain, monitor, metrics,
                                   [](std::string_view name) -> std::string {
                                     const auto made = lodestar::testing::make_test_policy(name);
@@ -109,7 +111,8 @@ Rig::Rig(std::vector<std::uint16_t> engine_ports, Options options)
   if (!options.wait_ready) return;
   EXPECT_TRUE(eventually([this] {
     const auto fleet = monitor->status();
-    return std::all_of(fleet->begin(), fleet->end(), [](const auto& e) { return e.up && e.metrics; });
+    return std::all_of(fleet->begin(), fleet->end(),
+                       [](const auto& e) { return e.up && e.metrics; });
   }));
 }
 

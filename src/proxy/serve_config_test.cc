@@ -27,7 +27,8 @@ hash_key: secret
 limits: {max_inflight: 5}
 timeouts: {connect_ms: 100, request_ms: 0}
 journal: {path: j.jsonl, files: 2}
-)", "f.yaml");
+)",
+                              "f.yaml");
   ASSERT_TRUE(c) << c.error().message;
   auto targets = engine_targets(*c);
   ASSERT_TRUE(targets);
@@ -52,7 +53,8 @@ TEST(ServeConfig, ErrorsSayWhatAndWhere) {
   EXPECT_THAT(error_of("engines: [{url: 'https://a:1'}]\n"), HasSubstr("https"));
   EXPECT_THAT(error_of("engines: [{url: a:1}]\nlisten: nowhere\n"), HasSubstr("host:port"));
   EXPECT_THAT(error_of("engines: [{url: a:1}]\npolicies: [a]\n"), HasSubstr("mapping"));
-  EXPECT_THAT(error_of("engines: [{url: a:1}]\nhash_block_bytes: 30\n"), HasSubstr("multiple of 4"));
+  EXPECT_THAT(error_of("engines: [{url: a:1}]\nhash_block_bytes: 30\n"),
+              HasSubstr("multiple of 4"));
 }
 
 TEST(ServeConfig, ListenAddresses) {
@@ -61,7 +63,8 @@ TEST(ServeConfig, ListenAddresses) {
   EXPECT_TRUE(parse_listen("[::1]:80")->loopback());
   EXPECT_TRUE(parse_listen("127.0.0.1:0")->loopback());
   EXPECT_FALSE(parse_listen(":80")->loopback());
-  for (const char* bad : {"", "80", "::1:80", "host:", "host:70000", "host:8x"}) EXPECT_FALSE(parse_listen(bad)) << bad;
+  for (const char* bad : {"", "80", "::1:80", "host:", "host:70000", "host:8x"})
+    EXPECT_FALSE(parse_listen(bad)) << bad;
 }
 
 TEST(ServeConfig, TheKeyDependsOnTheSecretOnly) {

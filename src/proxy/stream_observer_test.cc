@@ -6,8 +6,10 @@
 namespace lodestar::proxy {
 namespace {
 
-constexpr const char* kRole = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
-constexpr const char* kHello = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}]}\n\n";
+constexpr const char* kRole =
+    "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+constexpr const char* kHello =
+    "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}]}\n\n";
 constexpr const char* kStop = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 constexpr const char* kUsage =
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"
@@ -29,7 +31,9 @@ TEST(EventReader, WhatIsContent) {
   EXPECT_EQ(facts(R"({"choices":[{"text":"","finish_reason":"length"}]})").content, 0);
   EXPECT_EQ(facts(R"({"type":"response.output_text.delta","delta":"a"})").content, 1);
   EXPECT_EQ(facts(R"({"type":"response.created","response":{"usage":null}})").content, 0);
-  EXPECT_EQ(facts(R"({"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}})").content, 1);
+  EXPECT_EQ(
+      facts(R"({"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}})").content,
+      1);
   EXPECT_EQ(facts(R"({"type":"content_block_start","content_block":{"type":"text"}})").content, 0);
   EXPECT_EQ(facts("not json").content, 0);
   EXPECT_EQ(facts("[1,2]").content, 0);
@@ -86,8 +90,10 @@ TEST(StreamObserver, TheFirstTokenIsContentNotARoleOrAComment) {
 }
 
 TEST(StreamObserver, CutAtEveryByte) {
-  const std::string stream = std::string(kRole) + kHello + "data: {\"choices\":[],\r\ndata:\"usage\":"
-                             "{\"completion_tokens\":8}}\r\n\r\n" + kHello + "data: [DONE]\n\n";
+  const std::string stream = std::string(kRole) + kHello +
+                             "data: {\"choices\":[],\r\ndata:\"usage\":"
+                             "{\"completion_tokens\":8}}\r\n\r\n" +
+                             kHello + "data: [DONE]\n\n";
   for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
     EventReader reader;
     StreamObserver o(reader, true);

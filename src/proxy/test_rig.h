@@ -48,7 +48,8 @@ inline Reply parse_reply(const std::string& bytes) {
   std::size_t scanned = 0;
   const std::size_t end = net::find_head_end(bytes, scanned);
   net::Framing framing;
-  if (end == 0 || net::parse_response_head(std::string_view(bytes).substr(0, end), {}, false, reply.head, framing))
+  if (end == 0 || net::parse_response_head(std::string_view(bytes).substr(0, end), {}, false,
+                                           reply.head, framing))
     return reply;
   reply.status = reply.head.status;
   reply.body = bytes.substr(end);
@@ -63,11 +64,11 @@ inline Reply parse_reply(const std::string& bytes) {
   return reply;
 }
 
-inline std::string request_text(std::string_view method, std::string_view path, std::string_view body,
-                                std::string_view headers = "") {
-  return std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" +
-         std::string(headers) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-         std::string(body);
+inline std::string request_text(std::string_view method, std::string_view path,
+                                std::string_view body, std::string_view headers = "") {
+  return std::string(method) + " " + std::string(path) +
+         " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + std::string(headers) +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
 
 inline Reply call(std::uint16_t port, std::string_view method, std::string_view path,
@@ -84,12 +85,14 @@ class FakeEngine {
     net::RequestHead head;
     std::string body;
   };
-  using Script = std::function<net::Task<void>(FakeEngine&, net::ServerRequest&, net::ServerResponse&)>;
+  using Script =
+      std::function<net::Task<void>(FakeEngine&, net::ServerRequest&, net::ServerResponse&)>;
 
   FakeEngine(net::Runtime& runtime, Script run, std::vector<std::string> models = {"m"})
       : script(std::move(run)), models_(std::move(models)) {
     server = std::move(*net::Server::listen(
-        runtime, {}, [this](net::ServerRequest& q, net::ServerResponse& r) { return handle(q, r); }));
+        runtime, {},
+        [this](net::ServerRequest& q, net::ServerResponse& r) { return handle(q, r); }));
   }
   std::uint16_t port() const { return server->port(); }
   std::vector<Seen> seen() {
@@ -123,12 +126,15 @@ class FakeEngine {
     if (request.head.path() == "/v1/models") {
       body = R"({"object":"list","data":[)";
       for (const std::string& m : models_)
-        body += (m == models_.front() ? "" : ",") + (R"({"id":")" + m + R"(","object":"model","max_model_len":4096})");
+        body += (m == models_.front() ? "" : ",") +
+                (R"({"id":")" + m + R"(","object":"model","max_model_len":4096})");
       body += "]}";
     } else if (request.head.path() == "/metrics") {
       status = metrics_status;
-      body = "process_start_time_seconds 1\nvllm:num_requests_running 0\nvllm:num_requests_waiting 0\n"
-             "\nprocess_start_time_seconds " + std::to_string(process_start.load()) + "\n";
+      body =
+          "process_start_time_seconds 1\nvllm:num_requests_running 0\nvllm:num_requests_waiting 0\n"
+          "\nprocess_start_time_seconds " +
+          std::to_string(process_start.load()) + "\n";
       body = body.substr(body.find('\n') + 1);
     } else if (request.head.path() == "/health") {
       status = health_status;
@@ -188,7 +194,9 @@ class Rig {
   std::unique_ptr<net::Server> server;
 };
 
-inline constexpr const char* kChat = R"({"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]})";
-inline constexpr const char* kPlain = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
+inline constexpr const char* kChat =
+    R"({"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]})";
+inline constexpr const char* kPlain =
+    R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
 
 }  // namespace lodestar::proxy::testing

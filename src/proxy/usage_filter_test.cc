@@ -18,8 +18,9 @@ std::string run(std::string_view stream, std::size_t piece) {
 
 TEST(UsageFilter, RemovesOnlyTheUsageChunkHoweverItIsCut) {
   for (const std::string nl : {"\n", "\r\n", "\r"}) {
-    const std::string before = ": comment" + nl + nl + "event: x" + nl + "data: {\"choices\":[{\"text\":\"a\"}]}" +
-                               nl + nl + "data: {\"choices\":[]}" + nl + nl;
+    const std::string before = ": comment" + nl + nl + "event: x" + nl +
+                               "data: {\"choices\":[{\"text\":\"a\"}]}" + nl + nl +
+                               "data: {\"choices\":[]}" + nl + nl;
     const std::string usage =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}" + nl + nl;
     const std::string after = "data: [DONE]" + nl + nl;
@@ -39,7 +40,8 @@ TEST(UsageFilter, AHugeEventPassesThrough) {
 }
 
 TEST(UsageFilter, UsageBesideContentStays) {
-  const std::string s = "data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":1}}\n\n";
+  const std::string s =
+      "data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":1}}\n\n";
   EXPECT_EQ(run(s, 7), s);
 }
 

@@ -33,7 +33,9 @@ const RouteMetrics& Worker::route_metrics(const std::string& served_model, Api a
   return routes_.emplace(key, metrics_.route(key.substr(1), api)).first->second;
 }
 
-std::string Worker::new_request_id() { return fmt::format("{:016x}{:016x}", ids_.next(), ids_.next()); }
+std::string Worker::new_request_id() {
+  return fmt::format("{:016x}{:016x}", ids_.next(), ids_.next());
+}
 
 void Worker::add_progress(LeaseId lease, std::int64_t tokens) {
   progress_[lease] += tokens;

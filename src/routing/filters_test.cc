@@ -71,8 +71,9 @@ TEST(Filters, OnlyAnExactLengthExcludes) {
 
 TEST(Filters, EveryReasonHasItsOwnText) {
   std::set<std::string_view> texts;
-  for (Exclusion why : {Exclusion::kNone, Exclusion::kWrongModel, Exclusion::kNoAdapter, Exclusion::kUnhealthy,
-                        Exclusion::kDraining, Exclusion::kTooLong, Exclusion::kTried})
+  for (Exclusion why :
+       {Exclusion::kNone, Exclusion::kWrongModel, Exclusion::kNoAdapter, Exclusion::kUnhealthy,
+        Exclusion::kDraining, Exclusion::kTooLong, Exclusion::kTried})
     texts.insert(exclusion_text(why));
   EXPECT_EQ(texts.size(), 7u);
   EXPECT_FALSE(texts.contains("?"));

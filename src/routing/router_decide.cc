@@ -232,8 +232,9 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
                                       [&](const auto& c) { return c.candidate == i; });
       if (!chosen) rest.push_back(i);
     }
-    std::stable_sort(rest.begin(), rest.end(),
-                     [&](std::size_t a, std::size_t b) { return rows_[a].inflight < rows_[b].inflight; });
+    std::sort(rest.begin(), rest.end(), [&](std::size_t a, std::size_t b) {
+      return rows_[a].inflight != rows_[b].inflight ? rows_[a].inflight < rows_[b].inflight : a < b;
+    });
     if (rest.size() > config_.fallbacks) rest.resize(config_.fallbacks);
     for (std::size_t i : rest) effect.fallbacks.push_back(fleet_.at(candidates_[i]).info.id);
   }

@@ -29,18 +29,23 @@ class ToldPolicy final : public Policy {
     s_->rows.assign(c.rows.begin(), c.rows.end());
     s_->prompt_tokens = c.request.prompt_tokens;
     s_->candidates.clear();
-    for (std::size_t i = 0; i < c.candidates.size(); ++i) s_->candidates.push_back(c.instance(i).info.id);
+    for (std::size_t i = 0; i < c.candidates.size(); ++i)
+      s_->candidates.push_back(c.instance(i).info.id);
     out.kind = c.reconsidered ? Decision::Kind::kPlace : s_->kind;
     out.retry_after = 7;
     if (out.kind != Decision::Kind::kPlace) return;
     out.place(s_->pick, "told");
     if (!s_->choices.empty()) out.choices = s_->choices;
   }
-  void on_placed(TimeNs, const RequestInfo&, const Outcome& o, PolicyActions&) override { s_->placed.push_back(o); }
+  void on_placed(TimeNs, const RequestInfo&, const Outcome& o, PolicyActions&) override {
+    s_->placed.push_back(o);
+  }
   void on_first_token(TimeNs, const Outcome& o, PolicyActions&) override { s_->first.push_back(o); }
   void on_settled(TimeNs, const Outcome& o, PolicyActions&) override { s_->settled.push_back(o); }
   void on_forgotten(TimeNs, RequestId r) override { s_->forgotten.push_back(r); }
-  void on_timer(TimeNs, const Fleet&, PolicyActions& a) override { a.reconsider = s_->to_reconsider; }
+  void on_timer(TimeNs, const Fleet&, PolicyActions& a) override {
+    a.reconsider = s_->to_reconsider;
+  }
 
  private:
   Script* s_;
@@ -51,10 +56,11 @@ class RouterTest : public ::testing::Test {
   RouterTest() { reset({}); }
   void reset(RouterConfig config) {
     config.policy = "told";
-    auto made = Router::create(config, [this](std::string_view name) -> Result<std::unique_ptr<Policy>> {
-      if (name != "told") return fail(ErrorCode::kNotFound, "unknown policy");
-      return std::make_unique<ToldPolicy>(&script);
-    });
+    auto made =
+        Router::create(config, [this](std::string_view name) -> Result<std::unique_ptr<Policy>> {
+          if (name != "told") return fail(ErrorCode::kNotFound, "unknown policy");
+          return std::make_unique<ToldPolicy>(&script);
+        });
     router = std::move(made.value());
   }
   void up(std::uint32_t id, Incarnation incarnation = 1) {
@@ -283,7 +289,8 @@ TEST_F(RouterTest, AFailedPlacementOfAPairCancelsTheOther) {
   const Dispatch d = place(1, request());
   ASSERT_EQ(d.placements.size(), 2u);
   EXPECT_EQ(d.placements[1].dp_rank, 3);
-  const Effects effects = router->handle(now, AttemptFailed{RequestId(1), d.placements[1].lease, ErrorCode::kConnection});
+  const Effects effects = router->handle(
+      now, AttemptFailed{RequestId(1), d.placements[1].lease, ErrorCode::kConnection});
   const auto* cancel = find<Cancel>(effects);
   ASSERT_NE(cancel, nullptr);
   EXPECT_EQ(cancel->lease, d.placements[0].lease);
@@ -298,12 +305,14 @@ TEST_F(RouterTest, RetriesAvoidWhoFailedAndEndAfterMaxAttempts) {
   script.pick = 0;
   Dispatch d = place(1, request());
   for (std::uint32_t expected : {2, 3}) {
-    const Effects effects = router->handle(now, AttemptFailed{RequestId(1), d.placements[0].lease, ErrorCode::kTimeout});
+    const Effects effects = router->handle(
+        now, AttemptFailed{RequestId(1), d.placements[0].lease, ErrorCode::kTimeout});
     d = *find<Dispatch>(effects);
     EXPECT_EQ(d.placements[0].instance, InstanceId(expected));
     EXPECT_EQ(d.attempt, expected - 1);
   }
-  const Effects last = router->handle(now, AttemptFailed{RequestId(1), d.placements[0].lease, ErrorCode::kTimeout});
+  const Effects last =
+      router->handle(now, AttemptFailed{RequestId(1), d.placements[0].lease, ErrorCode::kTimeout});
   ASSERT_NE(find<Reject>(last), nullptr);
   EXPECT_EQ(find<Reject>(last)->reason, RejectReason::kAttemptsExhausted);
 }

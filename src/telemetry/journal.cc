@@ -29,8 +29,9 @@ Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, const Rou
   std::error_code ec;
   if (std::filesystem::exists(journal->options_.path, ec)) journal->rotate();
   if (!journal->open_file(0))
-    return fail(ErrorCode::kInvalidArgument, fmt::format("journal: cannot write {}: {}",
-                                                         journal->options_.path, std::strerror(errno)));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("journal: cannot write {}: {}", journal->options_.path, std::strerror(errno)));
   journal->writer_ = std::thread([j = journal.get()] { j->loop(); });
   return journal;
 }

@@ -64,7 +64,9 @@ class Fields {
     if (v.is_string()) {
       const auto& text = v.get_ref<const std::string&>();
       constexpr double kInf = std::numeric_limits<double>::infinity();
-      out = text == "inf" ? kInf : text == "-inf" ? -kInf : std::numeric_limits<double>::quiet_NaN();
+      out = text == "inf"    ? kInf
+            : text == "-inf" ? -kInf
+                             : std::numeric_limits<double>::quiet_NaN();
       return text == "inf" || text == "-inf" || text == "nan";
     }
     if (v.is_number()) out = v.get<double>();
@@ -195,9 +197,11 @@ Event event_of(const std::string& name, Fields& f, bool& published_null) {
   if (name == "scraped") return scraped(f);
   if (name == "scrape_failed") return ScrapeFailed{instance()};
   if (name == "up") return InstanceUp{instance_info(f)};
-  if (name == "changed") return InstanceChanged{instance(), f.enumerated<Health>("health", kHealths)};
+  if (name == "changed")
+    return InstanceChanged{instance(), f.enumerated<Health>("health", kHealths)};
   if (name == "down") return InstanceDown{instance()};
-  if (name == "kv_evicted") return KvEvicted{instance(), f.get<std::vector<std::uint64_t>>("hashes")};
+  if (name == "kv_evicted")
+    return KvEvicted{instance(), f.get<std::vector<std::uint64_t>>("hashes")};
   if (name == "published") {
     published_null = !f.get<bool>("ok");
     return PredictorPublished{f.get<std::uint32_t>("p"), nullptr};
@@ -231,8 +235,10 @@ Result<JournalHeader> parse_journal_header(std::string_view line) {
   if (const json* policies = f.find("policies")) {
     if (!policies->is_object()) f.note("policies", "has the wrong type");
     for (const auto& [served_model, policy] : policies->items()) {
-      if (!policy.is_string()) f.note("policies", "holds a policy that is no text");
-      else out.config.policy_by_model[served_model] = policy.get<std::string>();
+      if (!policy.is_string())
+        f.note("policies", "holds a policy that is no text");
+      else
+        out.config.policy_by_model[served_model] = policy.get<std::string>();
     }
   }
   if (!f.wrong().empty()) return bad(f.wrong());

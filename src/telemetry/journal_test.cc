@@ -67,7 +67,8 @@ TEST(JournalText, EveryEventSurvivesTheRoundTrip) {
   const auto events = all_events();
   ASSERT_EQ(events.size(), std::variant_size_v<Event>);
   for (const Event& event : events) {
-    const std::string line = "{\"n\":4,\"t\":-5," + text_of(event) + ",\"x\":[{\"x\":\"hold\",\"id\":1}]}";
+    const std::string line =
+        "{\"n\":4,\"t\":-5," + text_of(event) + ",\"x\":[{\"x\":\"hold\",\"id\":1}]}";
     auto record = parse_journal_record(line);
     ASSERT_TRUE(record) << line << ": " << record.error().message;
     EXPECT_EQ(record->number, 4u);
@@ -86,7 +87,8 @@ TEST(JournalText, BadLinesAreErrors) {
                            "{\"n\":1,\"t\":1,\"e\":\"scrape_failed\",\"i\":4294967296,\"x\":[]}"})
     EXPECT_FALSE(parse_journal_record(line)) << line;
   const std::string good = "{\"n\":1,\"t\":1," + text_of(all_events()[0]) + ",\"x\":[]}";
-  for (std::size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(parse_journal_record(good.substr(0, n))) << n;
+  for (std::size_t n = 0; n < good.size(); ++n)
+    EXPECT_FALSE(parse_journal_record(good.substr(0, n))) << n;
 }
 
 TEST(JournalText, HeaderRoundTrip) {
@@ -151,7 +153,8 @@ TEST_F(JournalFiles, FilesAreBounded) {
   for (int i = 0; i < 100; ++i) (*journal)->record(i, big, {});
   (*journal)->close();
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(dir_)) files += entry.is_regular_file();
+  for (const auto& entry : std::filesystem::directory_iterator(dir_))
+    files += entry.is_regular_file();
   EXPECT_EQ(files, 2u);
   auto header = parse_journal_header(lines_of(path).at(0));
   ASSERT_TRUE(header);

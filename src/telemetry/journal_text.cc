@@ -35,8 +35,12 @@ void put(std::string& out, double value) {
     out += std::isnan(value) ? "\"nan\"" : value > 0 ? "\"inf\"" : "\"-inf\"";
   }
 }
-void put(std::string& out, std::int64_t value) { fmt::format_to(std::back_inserter(out), "{}", value); }
-void put(std::string& out, std::uint64_t value) { fmt::format_to(std::back_inserter(out), "{}", value); }
+void put(std::string& out, std::int64_t value) {
+  fmt::format_to(std::back_inserter(out), "{}", value);
+}
+void put(std::string& out, std::uint64_t value) {
+  fmt::format_to(std::back_inserter(out), "{}", value);
+}
 void put(std::string& out, std::uint32_t value) { put(out, std::uint64_t{value}); }
 void put(std::string& out, int value) { put(out, std::int64_t{value}); }
 void put(std::string& out, bool value) { out += value ? "true" : "false"; }
@@ -194,7 +198,8 @@ struct EffectText {
     for (std::size_t i = 0; i < d.placements.size(); ++i) {
       const Placement& p = d.placements[i];
       fmt::format_to(std::back_inserter(out), "{}[{},{},{},{},{}]", i ? "," : "",
-                     static_cast<int>(p.role), p.instance.value, p.incarnation, p.dp_rank, p.lease.value);
+                     static_cast<int>(p.role), p.instance.value, p.incarnation, p.dp_rank,
+                     p.lease.value);
     }
     out += ']';
     std::vector<std::uint32_t> fallbacks;

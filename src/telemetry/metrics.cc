@@ -12,9 +12,9 @@
 namespace lodestar::telemetry {
 namespace {
 
-constexpr std::array<double, 24> kLatency = {
-    0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5,
-    0.75,  1,      1.5,   2.5,  5,    7.5,  10,   20,   40,  80,   160,  640};
+constexpr std::array<double, 24> kLatency = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08,
+                                             0.1,   0.15,   0.25,  0.5,  0.75, 1,    1.5,  2.5,
+                                             5,     7.5,    10,    20,   40,   80,   160,  640};
 constexpr std::array<double, 17> kPerToken = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.03,
                                               0.04,  0.05,   0.075, 0.1,  0.15, 0.2,
                                               0.3,   0.5,    1,     2.5,  10};
@@ -43,9 +43,12 @@ std::string number(double v) {
 
 const char* type_of(Kind kind) {
   switch (kind) {
-    case Kind::kCounter: return "counter";
-    case Kind::kGauge: return "gauge";
-    case Kind::kHistogram: return "histogram";
+    case Kind::kCounter:
+      return "counter";
+    case Kind::kGauge:
+      return "gauge";
+    case Kind::kHistogram:
+      return "histogram";
   }
   return "untyped";
 }
@@ -181,9 +184,15 @@ std::string Registry::render() const {
     writer.family(family.name, family.help, family.kind);
     for (const Child& c : family.children) {
       switch (family.kind) {
-        case Kind::kCounter: writer.sample(c.counter.value(), c.labels); break;
-        case Kind::kGauge: writer.sample(c.gauge.value(), c.labels); break;
-        case Kind::kHistogram: writer.sample(*c.histogram, c.labels); break;
+        case Kind::kCounter:
+          writer.sample(c.counter.value(), c.labels);
+          break;
+        case Kind::kGauge:
+          writer.sample(c.gauge.value(), c.labels);
+          break;
+        case Kind::kHistogram:
+          writer.sample(*c.histogram, c.labels);
+          break;
       }
     }
   }

@@ -36,7 +36,11 @@ void Match(benchmark::State& state) {
   }
   state.counters["holders"] = static_cast<double>(instances);
 }
-BENCHMARK(Match)->Args({8, 512})->Args({100, 512})->Args({1000, 64})->Args({1000, 512})
+BENCHMARK(Match)
+    ->Args({8, 512})
+    ->Args({100, 512})
+    ->Args({1000, 64})
+    ->Args({1000, 512})
     ->Unit(benchmark::kMicrosecond);
 
 // Places a prompt of `blocks` blocks, every one new, on one of 8 instances that are full.

@@ -107,8 +107,7 @@ TEST_P(Conformance, NoInstanceStarvesUnderBrokenGaugesOfAllEngines) {
     load.running = load.waiting = load.kv_usage = kNan;
     lab.scrape(id, load);
   }
-  for (std::uint64_t i = 0; i < 80; ++i)
-    lab.arrive(500, blocks_of(i, 30), "s" + std::to_string(i));
+  for (std::uint64_t i = 0; i < 80; ++i) lab.arrive(500, blocks_of(i, 30), "s" + std::to_string(i));
   lab.finish_all();
   const auto count = lab.placements_by_instance(4);
   for (std::uint32_t id = 1; id <= 4; ++id) EXPECT_GE(count[id], 5u) << "instance " << id;

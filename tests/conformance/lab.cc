@@ -44,7 +44,9 @@ class SpyPolicy final : public Policy {
   void on_instance_down(TimeNs now, Fleet::Slot s, const Fleet& f) override {
     inner_->on_instance_down(now, s, f);
   }
-  void on_timer(TimeNs now, const Fleet& f, PolicyActions& a) override { inner_->on_timer(now, f, a); }
+  void on_timer(TimeNs now, const Fleet& f, PolicyActions& a) override {
+    inner_->on_timer(now, f, a);
+  }
   void on_predictor(TimeNs now, std::shared_ptr<const Predictor> p, PolicyActions& a) override {
     inner_->on_predictor(now, std::move(p), a);
   }
@@ -68,12 +70,12 @@ Lab::Lab(std::string_view policy, std::uint64_t seed, RouterConfig config)
     : log_(std::make_shared<PolicyLog>()) {
   config.seed = seed;
   config.policy = policy;
-  auto made = Router::create(std::move(config),
-                             [log = log_](std::string_view name) -> Result<std::unique_ptr<Policy>> {
-                               auto inner = make_test_policy(name);
-                               if (!inner) return std::unexpected(inner.error());
-                               return std::make_unique<SpyPolicy>(std::move(*inner), log);
-                             });
+  auto made = Router::create(
+      std::move(config), [log = log_](std::string_view name) -> Result<std::unique_ptr<Policy>> {
+        auto inner = make_test_policy(name);
+        if (!inner) return std::unexpected(inner.error());
+        return std::make_unique<SpyPolicy>(std::move(*inner), log);
+      });
   if (!made) ADD_FAILURE() << made.error().message;
   router_ = std::move(made.value());
 }
@@ -142,8 +144,8 @@ void Lab::account(const Effects& effects) {
         EXPECT_EQ(alive_[p.instance.value], p.incarnation);
         EXPECT_FALSE(open_.contains(p.lease.value)) << "a lease was reused";
         const double hit = d->placements.size() == 1 ? d->hit_tokens : 0;
-        open_[p.lease.value] = {d->request,       p.instance, p.incarnation, p.role, false,
-                                d->prompt_tokens, d->prompt_tokens - hit};
+        open_[p.lease.value] = {d->request, p.instance,       p.incarnation,         p.role,
+                                false,      d->prompt_tokens, d->prompt_tokens - hit};
         placements_.push_back(p.instance);
       }
       for (InstanceId f : d->fallbacks) EXPECT_TRUE(alive_.contains(f.value));
@@ -187,7 +189,9 @@ std::map<std::uint32_t, Lab::Books> Lab::naive_books() const {
 }
 
 void Lab::check_books() {
-  const auto near = [](double a, double b) { return std::fabs(a - b) <= 1e-6 * (1 + std::fabs(b)); };
+  const auto near = [](double a, double b) {
+    return std::fabs(a - b) <= 1e-6 * (1 + std::fabs(b));
+  };
   auto books = naive_books();
   for (Fleet::Slot slot : router_->fleet().present()) {
     const InstanceState& state = router_->fleet().at(slot);
@@ -225,7 +229,8 @@ RequestId Lab::arrive(RequestInfo info) {
   return id;
 }
 
-RequestId Lab::arrive(double prompt_tokens, std::vector<std::uint64_t> blocks, std::string session) {
+RequestId Lab::arrive(double prompt_tokens, std::vector<std::uint64_t> blocks,
+                      std::string session) {
   RequestInfo info;
   info.prompt_tokens = prompt_tokens;
   info.block_hashes = std::move(blocks);

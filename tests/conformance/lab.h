@@ -61,7 +61,9 @@ class Lab {
   enum class Fate { kUnknown, kHeld, kPlaced, kRejected };
   Fate fate(RequestId request) const;
   // The instance of the last (first placement of the last) dispatch.
-  InstanceId where(RequestId request) const { return dispatches_.at(request.value).placements[0].instance; }
+  InstanceId where(RequestId request) const {
+    return dispatches_.at(request.value).placements[0].instance;
+  }
   const Dispatch& dispatch(RequestId request) const { return dispatches_.at(request.value); }
   const std::map<std::uint64_t, OpenLease>& open() const { return open_; }
   std::vector<LeaseId> leases_of(RequestId request) const;

@@ -19,31 +19,53 @@ class Leases : public ::testing::TestWithParam<std::string> {
     const RequestId request(rng.below(arrived + 2) + 1);
     const auto id = static_cast<std::uint32_t>(rng.between(1, 6));
     switch (rng.below(16)) {
-      case 0: case 1: case 2: case 3:
-        lab.arrive(static_cast<double>(rng.between(1, 3000)), blocks_of(rng.below(6), rng.below(40)),
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        lab.arrive(static_cast<double>(rng.between(1, 3000)),
+                   blocks_of(rng.below(6), rng.below(40)),
                    rng.below(2) == 0 ? "s" + std::to_string(rng.below(5)) : "");
         break;
-      case 4: case 5: lab.send(FirstToken{lease}); break;
-      case 6: lab.send(TokenProgress{{{lease, rng.between(1, 9)}, {any_lease(lab, rng), 2}}}); break;
-      case 7: case 8: {
+      case 4:
+      case 5:
+        lab.send(FirstToken{lease});
+        break;
+      case 6:
+        lab.send(TokenProgress{{{lease, rng.between(1, 9)}, {any_lease(lab, rng), 2}}});
+        break;
+      case 7:
+      case 8: {
         Ended end;
         end.lease = lease;
         end.output_tokens = rng.between(0, 50);
         lab.send(end);
         break;
       }
-      case 9: lab.send(LeaseFailed{lease, ErrorCode::kConnection}); break;
+      case 9:
+        lab.send(LeaseFailed{lease, ErrorCode::kConnection});
+        break;
       case 10: {
         const auto it = lab.open().find(lease.value);
         lab.send(AttemptFailed{it != lab.open().end() ? it->second.request : request, lease,
                                ErrorCode::kConnection});
         break;
       }
-      case 11: lab.send(Aborted{request}); break;
-      case 12: lab.up(id, rng.below(3) == 0 ? ++life[id] : std::max(life[id], 1u)); break;
-      case 13: if (rng.below(3) == 0) lab.down(id); break;
-      case 14: lab.send(Timer{}); break;
-      case 15: lab.send(ScrapeFailed{InstanceId(id)}); break;
+      case 11:
+        lab.send(Aborted{request});
+        break;
+      case 12:
+        lab.up(id, rng.below(3) == 0 ? ++life[id] : std::max(life[id], 1u));
+        break;
+      case 13:
+        if (rng.below(3) == 0) lab.down(id);
+        break;
+      case 14:
+        lab.send(Timer{});
+        break;
+      case 15:
+        lab.send(ScrapeFailed{InstanceId(id)});
+        break;
     }
   }
   static LeaseId any_lease(const Lab& lab, Rng& rng) {

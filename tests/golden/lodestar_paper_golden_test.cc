@@ -4,8 +4,13 @@
 //   TTFT = max(0, 0.2 + prefill_tokens / 10000 + waiting / 10 - hit% / 500)   [s]
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
+#include "policies/hash_ring.h"
 #include "policies/lodestar_paper.h"
 #include "policies/lodestar_paper_testing.h"
 
@@ -122,22 +127,28 @@ TEST_F(LodestarPaperGolden, NotANumberIsPrefixCache) {
 }
 
 // Full caches (mean usage 0.9 > 0.8) and a hit of 400 tokens (> 100): only the two
-// instances of the prefix group may take it. The weights of group 12345 are d421...
-// on instance 6, d417... on 7, be36... on 5, less elsewhere: 6 and 7. Of these, 6 has
-// fewer tokens in prefill. Instance 0, free of load, would win without the filter,
-// as it does at usage 0.8.
+// instances of the prefix group may take it, those with the largest rendezvous
+// weight. TTFT rises with the index, so of the two the lower one is faster.
+// Instance 0, free of load, would win without the filter, as it does at usage 0.8.
 TEST_F(LodestarPaperGolden, FullCachesKeepAGroupOnItsTwoInstances) {
+  constexpr std::uint64_t kGroup = 777;
   publish();
   Bench b(8);
   b.request.block_tokens = 16;
-  b.request.block_hashes.assign(60, 12345);
+  b.request.block_hashes.assign(60, kGroup);
   for (std::size_t i = 0; i < 8; ++i) {
     b.rows[i].kv_usage = 0.9;
     b.rows[i].hit_tokens = 400;
     b.rows[i].pending_prompt_tokens = 1000 * static_cast<double>(i);
   }
   const Decision d = b.decide(*policy);
-  EXPECT_EQ(d.choices.at(0).candidate, 6u);
+  std::vector<std::pair<std::uint64_t, std::size_t>> weights;
+  for (std::uint32_t i = 0; i < 8; ++i)
+    weights.emplace_back(rendezvous_weight(kGroup, InstanceId(i)), i);
+  std::sort(weights.rbegin(), weights.rend());
+  const std::size_t expected = std::min(weights[0].second, weights[1].second);
+  ASSERT_NE(expected, 0u) << "choose a group that does not own instance 0";
+  EXPECT_EQ(d.choices.at(0).candidate, expected);
   EXPECT_EQ(d.reason, "least predicted TTFT of the prefix group's instances");
   for (FeatureRow& row : b.rows) row.kv_usage = 0.8;
   EXPECT_EQ(b.pick(*policy), 0u);

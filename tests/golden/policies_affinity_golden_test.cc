@@ -21,9 +21,10 @@ std::vector<FeatureRow> five(std::vector<double> inflight) {
 }
 
 // Rendezvous order of ids 1..5, computed apart from this code base:
-//   "alice" 1 3 5 4 2      "bob" 3 4 1 5 2      prefix group 0xabc 2 1 4 5 3
+//   "alice" 2 5 3 1 4      "bob" 1 4 3 2 5      prefix group 0xabc 4 3 5 1 2
 TEST(Golden, ConsistentHash) {
-  const auto pick = [](std::string session, std::vector<std::uint32_t> ids, std::vector<double> load) {
+  const auto pick = [](std::string session, std::vector<std::uint32_t> ids,
+                       std::vector<double> load) {
     DecisionBench bench("consistent-hash");
     bench.request.session_key = std::move(session);
     bench.candidates(ids, five(std::move(load)));
@@ -31,24 +32,24 @@ TEST(Golden, ConsistentHash) {
   };
   const std::vector<std::uint32_t> all = {1, 2, 3, 4, 5};
   // bound = ceil(1.25 * 1 / 5) = 1: the idle first choice may take one.
-  EXPECT_EQ(pick("alice", all, {0, 0, 0, 0, 0}), 1u);
-  // bound = ceil(1.25 * 2 / 5) = 1: instance 1 is full, next in order is 3.
-  EXPECT_EQ(pick("alice", all, {1, 0, 0, 0, 0}), 3u);
+  EXPECT_EQ(pick("alice", all, {0, 0, 0, 0, 0}), 2u);
+  // bound = ceil(1.25 * 2 / 5) = 1: instance 2 is full, next in order is 5.
+  EXPECT_EQ(pick("alice", all, {0, 1, 0, 0, 0}), 5u);
   // bound = ceil(1.25 * 17 / 5) = ceil(4.25) = 5 and 4 + 1 <= 5.
-  EXPECT_EQ(pick("alice", all, {4, 3, 3, 3, 3}), 1u);
-  // bound = ceil(1.25 * 14 / 5) = ceil(3.5) = 4: 4 + 1 > 4 for 1; 3 has 4 too; 5 has 2.
-  EXPECT_EQ(pick("alice", all, {4, 2, 4, 1, 2}), 5u);
-  // Instance 1 leaves: alice moves to her second choice, bob stays.
-  EXPECT_EQ(pick("alice", {2, 3, 4, 5}, {0, 0, 0, 0}), 3u);
-  EXPECT_EQ(pick("bob", all, {0, 0, 0, 0, 0}), 3u);
-  EXPECT_EQ(pick("bob", {2, 3, 4, 5}, {0, 0, 0, 0}), 3u);
+  EXPECT_EQ(pick("alice", all, {3, 4, 3, 3, 3}), 2u);
+  // bound = ceil(1.25 * 14 / 5) = ceil(3.5) = 4: 4 + 1 > 4 for 2 and for 5; 3 has 2.
+  EXPECT_EQ(pick("alice", all, {1, 4, 2, 2, 4}), 3u);
+  // Instance 2 leaves: alice moves to her second choice, bob stays.
+  EXPECT_EQ(pick("alice", {1, 3, 4, 5}, {0, 0, 0, 0}), 5u);
+  EXPECT_EQ(pick("bob", all, {0, 0, 0, 0, 0}), 1u);
+  EXPECT_EQ(pick("bob", {1, 3, 4, 5}, {0, 0, 0, 0}), 1u);
   // No session: 256 tokens / 16 = block 16, whose chained hash names the group.
   DecisionBench bench("consistent-hash");
   bench.request.block_tokens = 16;
   bench.request.block_hashes.assign(40, 0x111);
   bench.request.block_hashes[15] = 0xabc;
   bench.rows(five({0, 0, 0, 0, 0}));
-  EXPECT_EQ(bench.pick(), 1u);  // id 2
+  EXPECT_EQ(bench.pick(), 3u);  // id 4
   // Neither: the least loaded, as a fallback.
   bench.request.block_hashes.clear();
   bench.rows(five({3, 2, 2.5, 1, 4}));
@@ -58,21 +59,22 @@ TEST(Golden, ConsistentHash) {
 
 TEST(Golden, SessionAffinity) {
   DecisionBench bench("session-affinity");
-  bench.request.session_key = "bob";
+  bench.request.session_key = "alice";
   bench.rows(five({0, 0, 0, 0, 0}));
-  EXPECT_EQ(bench.pick(), 2u) << "never seen: first by hash is id 3";
+  EXPECT_EQ(bench.pick(), 1u) << "never seen: first by hash is id 2";
   bench.placed(3, {});  // it was served by id 4, say after a retry
   bench.rows(five({0, 0, 0, 90, 0}));
   EXPECT_EQ(bench.pick(), 3u) << "id 4 again, whatever its load";
   bench.candidates({1, 2, 3, 5}, five({0, 0, 0, 0}));
-  EXPECT_EQ(bench.pick(), 2u) << "id 4 is away: id 3 by hash";
+  EXPECT_EQ(bench.pick(), 1u) << "id 4 is away: id 2 by hash";
   bench.incarnation = 2;
   bench.rows(five({0, 0, 0, 0, 0}));
-  EXPECT_EQ(bench.pick(), 2u) << "id 4 restarted: it owns nothing";
+  EXPECT_EQ(bench.pick(), 1u) << "id 4 restarted: it owns nothing";
   bench.incarnation = 1;
   bench.rows(five({0, 0, 0, 0, 0}));
+  EXPECT_EQ(bench.pick(), 3u) << "and the life that served her still would";
   bench.now += 7201 * kSecond;
-  EXPECT_EQ(bench.pick(), 2u) << "forgotten after two hours of quiet";
+  EXPECT_EQ(bench.pick(), 1u) << "forgotten after two hours of quiet";
   bench.request.session_key.clear();
   bench.rows(five({0, 0, 0, 0}));
   EXPECT_EQ(bench.pick(), 3u) << "no key: random, Rng(1).below(4) = 3";
@@ -83,13 +85,24 @@ TEST(Golden, PrefixCache) {
   expect_golden(
       "prefix-cache",
       {{"all idle: mean = sd = 0, everybody is within: best hit",
-        {row(0, 10), row(0, 80), row(0, 30), row(0, 0)}, {-10, -80, -30, 0}, 1, 1},
+        {row(0, 10), row(0, 80), row(0, 30), row(0, 0)},
+        {-10, -80, -30, 0},
+        1,
+        1},
        // mean 2, squares 1 + 1, sd = sqrt(2 / 3) = .816, bound 2.816: the 3 is out. Hits
        // 50 and 50 at r = 2: equal, below(2) = 1.
-       {"best hit is too busy", {row(3, 90), row(1, 20), row(2, 50), row(2, 50)}, {inf, -20, -50, -50}, 3, 0.5},
+       {"best hit is too busy",
+        {row(3, 90), row(1, 20), row(2, 50), row(2, 50)},
+        {inf, -20, -50, -50},
+        3,
+        0.5},
        {"9 - 0 > 8: least loaded", {row(9, 100), row(0, 0), row(1, 90)}, {9, 0, 1}, 1, 1},
        // 8 - 0 is not > 8. mean 2, squares 36 + 3 * 4 = 48, sd = sqrt(48 / 3) = 4, bound 6.
-       {"8 - 0: no gate, but beyond the bound", {row(8, 100), row(0, 0), row(0, 40), row(0, 20)}, {inf, 0, -40, -20}, 2, 1},
+       {"8 - 0: no gate, but beyond the bound",
+        {row(8, 100), row(0, 0), row(0, 40), row(0, 20)},
+        {inf, 0, -40, -20},
+        2,
+        1},
        // mean 1.5, sd .707, bound 2.207: both. Equal hits: lower r.
        {"equal hits: fewer in flight", {row(2, 60), row(1, 60)}, {-60, -60}, 1, 1},
        // 33.6 % and 33.9 % are both 33 whole per cent.
@@ -108,7 +121,9 @@ TEST(Golden, PrefixCache162) {
        // mean .75, squares 27.56 + 7 * .5625 = 31.5, sd = sqrt(4.5) = 2.12, bound 4.99 < 6.
        {"6 of eight is beyond two sd",
         {row(6, 100), row(0, 0), row(0, 0), row(0, 25), row(0, 0), row(0, 0), row(0, 0), row(0, 0)},
-        {inf, 0, 0, -25, 0, 0, 0, 0}, 3, 1},
+        {inf, 0, 0, -25, 0, 0, 0, 0},
+        3,
+        1},
        {"one candidate: sd 0", {row(30, 0)}, {0}, 0, 1}});
 }
 
@@ -119,18 +134,24 @@ TEST(Golden, PrefixHitThreshold) {
                  {"equal hits: fewer in flight", {row(3, 80), row(2, 80)}, {-80, -80}, 1, 1},
                  {"no hits: least request", {row(2, 0), row(2, 0), row(1, 0)}, {2, 2, 1}, 2, 1},
                  {"50.6 % is 50 whole per cent", {row(4, 50.6), row(3, 0)}, {4, 3}, 1, 1}});
-  expect_golden("prefix-hit-threshold:threshold=20", {{"swept to 20", {row(9, 21), row(0, 0)}, {-21, 0}, 0, 1}});
+  expect_golden("prefix-hit-threshold:threshold=20",
+                {{"swept to 20", {row(9, 21), row(0, 0)}, {-21, 0}, 0, 1}});
 }
 
 TEST(Golden, CacheAware) {
   const double inf = std::numeric_limits<double>::infinity();
-  expect_golden("cache-aware",
-                {{".4 > .3: longest match", {row(5, 40), row(0, 31), row(0, 0)}, {-.4, -.31, 0}, 0, 1},
-                 {".3 is not above .3: least loaded", {row(5, 30), row(2, 0), row(3, 0)}, {5, 2, 3}, 1, 1},
+  expect_golden(
+      "cache-aware",
+      {{".4 > .3: longest match", {row(5, 40), row(0, 31), row(0, 0)}, {-.4, -.31, 0}, 0, 1},
+       {".3 is not above .3: least loaded", {row(5, 30), row(2, 0), row(3, 0)}, {5, 2, 3}, 1, 1},
                  // 70 - 5 = 65 > 64 and 70 > 1.5 * 5.
-                 {"gate", {row(70, 100), row(5, 0), row(6, 90)}, {70, 5, 6}, 1, 1},
-                 {"200 - 136 = 64 is not above 64", {row(200, 50), row(136, 0), row(140, 0)}, {-.5, 0, 0}, 0, 1},
-                 {"300 - 210 > 64 but 300 < 1.5 * 210", {row(300, 50), row(210, 0)}, {-.5, 0}, 0, 1}});
+       {"gate", {row(70, 100), row(5, 0), row(6, 90)}, {70, 5, 6}, 1, 1},
+       {"200 - 136 = 64 is not above 64",
+        {row(200, 50), row(136, 0), row(140, 0)},
+        {-.5, 0, 0},
+        0,
+        1},
+       {"300 - 210 > 64 but 300 < 1.5 * 210", {row(300, 50), row(210, 0)}, {-.5, 0}, 0, 1}});
   // Only the overloaded holder loses its affinity; the other holder keeps its own.
   expect_golden("cache-aware:per_request=1",
                 {{"gate", {row(70, 100), row(5, 0), row(6, 90)}, {inf, 0, -.9}, 2, 1}});
@@ -149,15 +170,26 @@ TEST(Golden, PrefixCacheSpeeds) {
       "prefix-cache-speeds",
       {// mean rate 2000: w = 1 * 2 and 2 * .667 = 1.333. mean 1.667, sd .471, bound 2.138: both.
        {"one in flight on the fast one is less than none on the slow",
-        {fast(0, 0, 1000), fast(1, 0, 3000)}, {0, 0}, 1, 1},
+        {fast(0, 0, 1000), fast(1, 0, 3000)},
+        {0, 0},
+        1,
+        1},
        // w = 2 and 4 * .667 = 2.667; mean 2.333, sd .471, bound 2.805: the hit is within.
        {"a hit within the bound", {fast(0, 0, 1000), fast(3, 50, 3000)}, {0, -50}, 1, 1},
        // w = 6 * 2 = 12 and 1.333: 10.67 > 8, though the counts differ by 4 only.
        {"weighted imbalance", {fast(5, 90, 1000), fast(1, 0, 3000)}, {12, 4.0 / 3}, 1, 1},
        // No rate for the first: it counts as average, 2000. w = 2, 2 * 2 = 4, 6 * .667 = 4; mean
        // 3.333, squares 1.778 + .444 + .444, sd 1.155, bound 4.488: all; the 40 % wins.
-       {"unknown rate is average", {fast(1, 10, 0), fast(1, 40, 1000), fast(5, 20, 3000)}, {-10, -40, -20}, 1, 1},
-       {"equal rates: as prefix-cache", {fast(8, 100, 7), fast(0, 0, 7), fast(0, 40, 7), fast(0, 20, 7)}, {inf, 0, -40, -20}, 2, 1}});
+       {"unknown rate is average",
+        {fast(1, 10, 0), fast(1, 40, 1000), fast(5, 20, 3000)},
+        {-10, -40, -20},
+        1,
+        1},
+       {"equal rates: as prefix-cache",
+        {fast(8, 100, 7), fast(0, 0, 7), fast(0, 40, 7), fast(0, 20, 7)},
+        {inf, 0, -40, -20},
+        2,
+        1}});
 }
 
 }  // namespace
