@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "app/commands.h"
+#include "app/learn_metrics.h"
 #include "base/log.h"
 #include "control/monitor.h"
 #include "policies/catalog.h"
@@ -93,6 +94,7 @@ struct Service {
   // brain the journal.
   std::unique_ptr<telemetry::Journal> journal;
   std::shared_ptr<proxy::ProxyMetrics> metrics = std::make_shared<proxy::ProxyMetrics>();
+  PredictionErrors prediction_errors{metrics->registry};
   net::Runtime runtime;
   std::shared_ptr<proxy::Brain> brain;
   std::shared_ptr<control::Monitor> monitor;
@@ -149,6 +151,25 @@ void on_signal(Service& service, DurationNs patience) {
   net::spawn(service.runtime.executor(0), drain(service, patience), "drain");
 }
 
+void append_own_metrics(std::string& page, const Service& service) {
+  telemetry::TextWriter w(page);
+  w.counter("lodestar_trainings_total", "Training runs that ended.",
+            service.brain->finished_trainings());
+  w.counter("lodestar_trainings_failed_total", "Training runs that gave no predictor.",
+            service.brain->failed_trainings());
+  const auto fleet = service.monitor->status();
+  w.family("lodestar_scrapes_total", "Scrapes of an engine's load.", telemetry::Kind::kCounter);
+  for (const auto& e : *fleet) w.sample(e.scrapes, {{"instance", e.name}});
+  w.family("lodestar_scrape_failures_total", "Scrapes that told no load.",
+           telemetry::Kind::kCounter);
+  for (const auto& e : *fleet) w.sample(e.scrape_failures, {{"instance", e.name}});
+  if (!service.journal) return;
+  w.counter("lodestar_journal_dropped_total", "Records that the decision log had no room for.",
+            service.journal->dropped());
+  w.counter("lodestar_journal_write_errors_total", "Writes of the decision log that failed.",
+            service.journal->write_errors());
+}
+
 Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
   auto targets = proxy::engine_targets(config);
   if (!targets) return std::unexpected(targets.error());
@@ -172,6 +193,8 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
   if (!router) return std::unexpected(router.error());
   service.brain = std::make_shared<proxy::Brain>(service.runtime, std::move(*router),
                                                  &service.metrics->decision_seconds);
+  service.brain->on_outcome(
+      [&errors = service.prediction_errors](const Router& live) { errors.update(live); });
   service.monitor = std::make_shared<control::Monitor>(
       service.runtime.executor(0), *targets, proxy::monitor_options(config),
       [weak = std::weak_ptr<proxy::Brain>(service.brain)](Event event) {
@@ -183,6 +206,10 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
   service.proxy = std::make_shared<proxy::Proxy>(
       service.runtime, std::move(options), std::move(*targets), service.brain, service.monitor,
       service.metrics, check_policy_name);
+  service.proxy->on_render([&service](std::string& page, const Router& live) {
+    append_own_metrics(page, service);
+    append_learn_metrics(page, live);
+  });
   const auto listen = proxy::parse_listen(config.listen);
   auto server = net::Server::listen(service.runtime, proxy::server_options(config, *listen),
                                     service.proxy->handler());

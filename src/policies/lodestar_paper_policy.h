@@ -28,7 +28,7 @@
 
 #include "learn/paper_trainer.h"
 #include "learn/training_set.h"
-#include "policies/learn_stats.h"
+#include "routing/learn_stats.h"
 #include "policies/lodestar_paper_group.h"
 #include "routing/policy.h"
 
@@ -54,7 +54,7 @@ struct LodestarPaperOptions {
   double range_margin = 0.3;         // of the range, on both sides
 };
 
-class LodestarPaperPolicy final : public Policy, public LearnStatsSource {
+class LodestarPaperPolicy final : public Policy {
  public:
   // `fallback` decides when the predictor cannot; it sees every hook.
   LodestarPaperPolicy(LodestarPaperOptions options, std::unique_ptr<Policy> fallback);
@@ -72,7 +72,8 @@ class LodestarPaperPolicy final : public Policy, public LearnStatsSource {
   void on_predictor(TimeNs now, std::shared_ptr<const Predictor> predictor,
                     PolicyActions& actions) override;
   std::uint64_t state_hash() const override;
-  LearnStats learn_stats() const override;
+  LearnStats learn_stats() const;
+  std::optional<LearnStats> learning() const override { return learn_stats(); }
 
   // Null until the first round is published.
   const std::shared_ptr<const learn::PaperPredictor>& predictor() const { return predictor_; }

@@ -96,6 +96,9 @@ void Brain::handle(const Event& event) {
   if (decision_seconds_ != nullptr && std::holds_alternative<RequestArrived>(event))
     decision_seconds_->observe(to_s(net::now_ns() - now));
   for (Effect& effect : effects) carry_out(effect);
+  if (on_outcome_ &&
+      (std::holds_alternative<FirstToken>(event) || std::holds_alternative<Ended>(event)))
+    on_outcome_(*router_);
   wants_progress_.store(router_->needs_progress(), std::memory_order_relaxed);
 }
 

@@ -68,6 +68,9 @@ class Brain {
   // Runs `reader` on the brain's thread with the router to read.
   void inspect(std::function<void(const Router&)> reader);
   bool on_brain() const { return executor_.running_in_this_thread(); }
+  // Called on the brain's thread after each first token and each end. Set it before
+  // the runtime runs.
+  void on_outcome(std::function<void(const Router&)> hook) { on_outcome_ = std::move(hook); }
   // Only on the brain's thread, or before the runtime runs.
   Router& router() { return *router_; }
   // Training runs that ended without a predictor, and when the last one succeeded.
@@ -88,6 +91,7 @@ class Brain {
   net::Executor executor_;
   std::unique_ptr<Router> router_;
   telemetry::Histogram* decision_seconds_;
+  std::function<void(const Router&)> on_outcome_;
   std::unordered_map<RequestId, std::shared_ptr<Ticket>> tickets_;
   std::atomic<std::uint64_t> next_request_{1};
   std::atomic<bool> wants_progress_{false};

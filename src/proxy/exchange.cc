@@ -212,10 +212,12 @@ net::Task<void> Exchange::send_failure() {
   }
   const bool late = last_error_.code == ErrorCode::kTimeout;
   status_ = late ? 504 : 502;
+  net::Headers headers;
+  if (!late) headers.add("Retry-After", "1");
   co_await send_error(
       response_, status_,
       late ? "The engine did not answer in time." : "The engine failed before it answered.",
-      late ? "GatewayTimeoutError" : "BadGatewayError", "upstream_failed");
+      late ? "GatewayTimeoutError" : "BadGatewayError", "upstream_failed", std::move(headers));
 }
 
 Exchange::Attempt Exchange::failed(LeaseId lease, const Error& error, const char* what) {

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "routing/event.h"
 #include "routing/features.h"
 #include "routing/fleet.h"
+#include "routing/learn_stats.h"
 #include "routing/outcome.h"
 #include "routing/request.h"
 
@@ -93,6 +95,8 @@ class Policy {
   virtual void on_instance_down(TimeNs, Fleet::Slot, const Fleet&) {}
   virtual void on_timer(TimeNs, const Fleet&, PolicyActions&) {}
   virtual void on_predictor(TimeNs, std::shared_ptr<const Predictor>, PolicyActions&) {}
+  // What a policy that learns can say of itself; nothing for a rule.
+  virtual std::optional<LearnStats> learning() const { return std::nullopt; }
   // Digest of private random or learned state, for the determinism check.
   virtual std::uint64_t state_hash() const { return 0; }
 };

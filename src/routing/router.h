@@ -75,6 +75,12 @@ class Router {
   std::size_t active_requests() const { return requests_.size(); }
   std::size_t open_leases() const { return leases_.size(); }
   bool needs_progress() const;
+  // Of each learning policy in use, by "policy" and "served model" (empty: any).
+  struct LearnReport {
+    std::string policy, served_model;
+    LearnStats stats;
+  };
+  std::vector<LearnReport> learning() const;
   bool needs_prefix() const;
 
  private:

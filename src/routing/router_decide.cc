@@ -40,6 +40,17 @@ bool Router::needs_prefix() const {
   return std::any_of(policies_.begin(), policies_.end(), [](const PolicySlot& p) { return p.needs.prefix; });
 }
 
+std::vector<Router::LearnReport> Router::learning() const {
+  std::vector<LearnReport> reports;
+  for (const PolicySlot& p : policies_) {
+    const auto stats = p.policy->learning();
+    if (!stats) continue;
+    const std::size_t at = p.name.find('\n');
+    reports.push_back({p.name.substr(0, at), at == std::string::npos ? "" : p.name.substr(at + 1), *stats});
+  }
+  return reports;
+}
+
 std::uint64_t Router::state_hash() const {
   std::uint64_t h = decision_hash_;
   for (const PolicySlot& p : policies_) {

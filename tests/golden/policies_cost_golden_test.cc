@@ -272,6 +272,10 @@ TEST(Golden, Preble) {
   EXPECT_NEAR(costs[1], 0.255179129, 1e-6);
   EXPECT_EQ(loaded.pick(), 1u) << "explore: load outweighs a minority hit";
 
+  // A slot that was left starts without a past.
+  loaded.policy().on_instance_down(loaded.now, 0, loaded.fleet());
+  EXPECT_NEAR(loaded.costs()[0], 0.157114098, 1e-6);
+
   // Eviction: 2 * 2000 prompt tokens, half from cache, fill the capacity of 2000; 600 new ones
   // evict 600, worth prefill (600, 0) = 157.114098 ms each time, half of the time.
   DecisionBench full("preble");
