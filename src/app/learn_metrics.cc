@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/learn_metrics.h"
 
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "policies/learn_stats.h"
+#include "routing/learn_stats.h"
 #include "telemetry/metrics.h"
 
 namespace lodestar::app {
@@ -20,22 +21,12 @@ struct Learner {
   LearnStats stats;
 };
 
-// One object per policy and served model: "policy\nserved model", or the policy alone.
-Labels labels_of(std::string_view name) {
-  const std::size_t cut = name.find('\n');
-  return {{"policy", std::string(name.substr(0, cut))},
-          {"served_model", cut == std::string_view::npos ? "" : std::string(name.substr(cut + 1))}};
-}
-
-// Of a template, so that it compiles against a router with or without the visitor.
-template <class AnyRouter>
-std::vector<Learner> learners_of(const AnyRouter& router) {
+std::vector<Learner> learners_of(const Router& router) {
   std::vector<Learner> out;
-  const auto take = [&](std::string_view name, const Policy& policy) {
-    if (const auto* source = dynamic_cast<const LearnStatsSource*>(&policy))
-      out.push_back({std::string(name), labels_of(name), source->learn_stats()});
-  };
-  if constexpr (requires { router.for_each_policy(take); }) router.for_each_policy(take);
+  for (const Router::LearnReport& r : router.learning())
+    out.push_back({r.policy + "\n" + r.served_model,
+                   {{"policy", r.policy}, {"model_name", r.served_model}},
+                   r.stats});
   return out;
 }
 

@@ -186,8 +186,6 @@ void LodestarPaperPolicy::learn_label(const Pending& pending, double ttft_ms,
     const double relative = error / std::max(ttft_ms, 1.0);
     stats_.absolute_error_ms_sum += error;
     stats_.relative_error_sum += relative;
-    const auto bound = std::lower_bound(kRelativeErrorBounds.begin(), kRelativeErrorBounds.end(), relative);
-    ++stats_.relative_error_buckets[static_cast<std::size_t>(bound - kRelativeErrorBounds.begin())];
     ++stats_.predictions;
     const double weight = std::max(kRecentWeight, 1.0 / static_cast<double>(stats_.predictions));
     stats_.recent_mape += weight * (relative - stats_.recent_mape);

@@ -114,48 +114,6 @@ void per_instance(telemetry::TextWriter& w, const Fleet& fleet, std::string_view
   }
 }
 
-// Learning policies: rounds, samples, fallbacks by reason, prediction error.
-void append_learning(telemetry::TextWriter& w, const Router& router) {
-  const std::vector<Router::LearnReport> reports = router.learning();
-  if (reports.empty()) return;
-  const auto labels = [](const Router::LearnReport& r) {
-    return telemetry::Labels{{"policy", r.policy}, {"model_name", r.served_model}};
-  };
-  const auto counter = [&](std::string_view name, std::string_view help, std::uint64_t LearnStats::* field) {
-    w.family(name, help, Kind::kCounter);
-    for (const auto& r : reports) w.sample(r.stats.*field, labels(r));
-  };
-  counter("lodestar_learn_rounds_total", "Predictors published.", &LearnStats::rounds_published);
-  counter("lodestar_learn_failed_rounds_total", "Trainings that gave no usable predictor.",
-          &LearnStats::rounds_failed);
-  counter("lodestar_learn_samples_total", "Labelled decisions.", &LearnStats::samples);
-  counter("lodestar_learn_unlabelled_total", "Answers without a first token seen.",
-          &LearnStats::unlabelled);
-  w.family("lodestar_learn_fallbacks_total", "Decisions that the fallback rule made, by reason.",
-           Kind::kCounter);
-  for (const auto& r : reports) {
-    const std::pair<const char*, std::uint64_t> reasons[] = {
-        {"cold", r.stats.fallback_cold},
-        {"out-of-range", r.stats.fallback_out_of_range},
-        {"nan", r.stats.fallback_nan}};
-    for (const auto& [reason, value] : reasons) {
-      telemetry::Labels with_reason = labels(r);
-      with_reason.emplace_back("reason", reason);
-      w.sample(value, with_reason);
-    }
-  }
-  w.family("lodestar_learn_recent_mape_ratio",
-           "Mean absolute relative error of predicted TTFT over about 500 decisions.", Kind::kGauge);
-  for (const auto& r : reports) w.sample(r.stats.recent_mape, labels(r));
-  w.family("lodestar_prediction_error_ratio",
-           "Absolute error of predicted TTFT, relative to what was observed.", Kind::kHistogram);
-  for (const auto& r : reports) {
-    telemetry::Histogram errors(kRelativeErrorBounds);
-    errors.load(r.stats.relative_error_buckets, r.stats.relative_error_sum);
-    w.sample(errors, labels(r));
-  }
-}
-
 }  // namespace
 
 void append_router_metrics(std::string& page, const Router& router) {
@@ -196,7 +154,6 @@ void append_router_metrics(std::string& page, const Router& router) {
   per_instance(w, fleet, "lodestar_instance_kv_usage_ratio",
                "KV cache in use as last scraped; absent if unknown.", Kind::kGauge,
                gauge(&LoadSnapshot::kv_usage));
-  append_learning(w, router);
 }
 
 }  // namespace lodestar::proxy

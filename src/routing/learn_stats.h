@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a learning policy can say of itself: for /metrics and for people.
 #pragma once
-#include <array>
 #include <cstdint>
 
 namespace lodestar {
-
-// Upper bounds of LearnStats::relative_error_buckets; the last bucket has none.
-inline constexpr std::array<double, 8> kRelativeErrorBounds = {0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5};
 
 struct LearnStats {
   bool trained = false;                      // a predictor is in use
@@ -36,7 +32,6 @@ struct LearnStats {
   std::uint64_t predictions = 0;
   double absolute_error_ms_sum = 0;
   double relative_error_sum = 0;  // |predicted - actual| / max(actual, 1 ms)
-  std::array<std::uint64_t, kRelativeErrorBounds.size() + 1> relative_error_buckets{};
   double recent_mape = 0;  // exponential mean over about 500; 0..
 };
 

@@ -65,12 +65,6 @@ Histogram::Histogram(std::span<const double> bounds)
   LODESTAR_CHECK(std::is_sorted(bounds_.begin(), bounds_.end()));
 }
 
-void Histogram::load(std::span<const std::uint64_t> counts, double sum) {
-  for (std::size_t i = 0; i < counts.size() && i <= bounds_.size(); ++i)
-    buckets_[i].store(counts[i], std::memory_order_relaxed);
-  sum_.store(sum, std::memory_order_relaxed);
-}
-
 void Histogram::observe(double v) {
   if (std::isnan(v)) return;
   const auto at = std::lower_bound(bounds_.begin(), bounds_.end(), v) - bounds_.begin();

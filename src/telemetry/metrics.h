@@ -44,8 +44,6 @@ class Histogram {
  public:
   // Upper bounds, ascending, without +Inf.
   explicit Histogram(std::span<const double> bounds);
-  // Takes over counts made elsewhere; one per bucket, +Inf included.
-  void load(std::span<const std::uint64_t> counts, double sum);
   void observe(double v);  // NaN is dropped: it has no bucket
   std::span<const double> bounds() const { return bounds_; }
   // Of the bucket alone, not cumulated; index bounds().size() is +Inf.
