@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "app/commands.h"
+#include "app/file_limit.h"
 #include "loadgen/bench_report.h"
 #include "loadgen/load_run.h"
 #include "net/runtime.h"
@@ -111,6 +112,7 @@ int run_bench(const BenchArgs& args) {
   if (!options) return fail_with(options.error());
   auto plan = load_plan(args);
   if (!plan) return fail_with(plan.error());
+  raise_file_limit();
   net::Runtime runtime(1);
   loadgen::LoadRun run(runtime.executor(0), plan->plan, std::move(*options));
   Driving state;

@@ -16,5 +16,6 @@ void add_bench_command(CLI::App& app, int& exit_code);
 void add_report_command(CLI::App& app, int& exit_code);
 void add_replay_command(CLI::App& app, int& exit_code);
 void add_doctor_command(CLI::App& app, int& exit_code);
+void add_config_docs_command(CLI::App& app, int& exit_code);
 
 }  // namespace lodestar::app

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "app/commands.h"
+#include "app/file_limit.h"
 
 namespace lodestar::app {
 namespace {
@@ -37,6 +38,7 @@ int run_engine(const EngineArgs& args) {
   options->fail_after = args.fail_after;
   if (args.seed > 0) options->seed = static_cast<std::uint64_t>(args.seed);
 
+  raise_file_limit();
   net::Runtime runtime(1);
   auto server = emulator::EngineServer::start(runtime, *options);
   if (!server) return fail_with(server.error());

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   lodestar::app::add_report_command(app, exit_code);
   lodestar::app::add_replay_command(app, exit_code);
   lodestar::app::add_doctor_command(app, exit_code);
+  lodestar::app::add_config_docs_command(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -87,6 +87,8 @@ sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& 
                              args.workload, fmt::join(args.policies, ","), args.seeds);
   for (const Cell& cell : cells) {
     sim::ReportRun run = sim::report_run_of(cell.outcome.records, cell.outcome.result);
+    for (std::size_t i = 0; i < run.instances.size() && i < cluster.engines.size(); ++i)
+      run.instances[i].group = cluster.engines[i].info.hardware;
     run.cluster = stem(args.cluster);
     run.workload = stem(args.workload);
     data.runs.push_back(std::move(run));
@@ -94,39 +96,40 @@ sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& 
   return data;
 }
 
-int run_sim(SimArgs args) {
-  if (args.list) {
-    for (std::string_view name : sim::policy_names()) fmt::print("{}\n", name);
-    return 0;
-  }
-  if (args.cluster.empty() || args.workload.empty() || args.policies.empty()) {
-    fmt::print(stderr, "lodestar sim: --cluster, --workload and --policy are required (see --help)\n");
-    return 2;
-  }
+// Everything that the cells need, read and checked before the first one runs.
+struct Inputs {
+  std::shared_ptr<const sim::Cluster> cluster;
+  std::map<std::uint64_t, std::shared_ptr<const sim::WorkloadPlan>> plans;  // by seed
+};
+
+Result<Inputs> load_inputs(const SimArgs& args) {
   for (const std::string& policy : args.policies)
-    if (auto ok = sim::check_policy(policy); !ok) return fail_with(ok.error());
+    if (auto ok = sim::check_policy(policy); !ok) return std::unexpected(ok.error());
   auto cluster = sim::load_cluster(args.cluster);
-  if (!cluster) return fail_with(cluster.error());
+  if (!cluster) return std::unexpected(cluster.error());
   if (args.jitter)
     for (sim::WorldEngine& e : cluster->engines) e.config.jitter.sigma = *args.jitter;
   auto spec = sim::load_workload(args.workload);
-  if (!spec) return fail_with(spec.error());
+  if (!spec) return std::unexpected(spec.error());
   if (args.rate_rps) spec->arrivals.rate_rps = *args.rate_rps;
   if (args.max_requests) spec->max_requests = *args.max_requests;
-  const std::uint64_t first_seed = args.first_seed.value_or(spec->seed);
   auto trace = sim::load_trace_of(*spec);
-  if (!trace) return fail_with(trace.error());
-
-  std::vector<Cell> cells;
-  std::map<std::uint64_t, std::shared_ptr<const sim::WorkloadPlan>> plans;
+  if (!trace) return std::unexpected(trace.error());
+  Inputs inputs{std::make_shared<const sim::Cluster>(std::move(*cluster)), {}};
   for (int s = 0; s < args.seeds; ++s) {
-    const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(s);
+    const std::uint64_t seed = args.first_seed.value_or(spec->seed) + static_cast<std::uint64_t>(s);
     auto plan = sim::make_plan(*spec, trace->get(), seed);
-    if (!plan) return fail_with(plan.error());
-    plans[seed] = *plan;
-    for (const std::string& policy : args.policies) cells.push_back({policy, seed, {}});
+    if (!plan) return std::unexpected(plan.error());
+    inputs.plans[seed] = *plan;
   }
-  const auto shared_cluster = std::make_shared<const sim::Cluster>(std::move(*cluster));
+  return inputs;
+}
+
+// Runs all cells, several at once; each is independent of the others.
+Result<std::vector<Cell>> run_cells(const SimArgs& args, const Inputs& inputs) {
+  std::vector<Cell> cells;
+  for (const auto& [seed, plan] : inputs.plans)
+    for (const std::string& policy : args.policies) cells.push_back({policy, seed, {}});
   Progress progress(cells.size(), args.quiet);
   std::atomic<std::size_t> next{0};
   std::mutex error_mutex;
@@ -134,9 +137,9 @@ int run_sim(SimArgs args) {
   const auto work = [&] {
     for (std::size_t i = next++; i < cells.size(); i = next++) {
       Cell& cell = cells[i];
-      sim::CellSpec one{shared_cluster, plans.at(cell.seed), cell.policy, cell.seed, wall_ns, {}};
-      one.progress = [&](std::uint64_t done, TimeNs now) { progress.tick(cell.policy, cell.seed, done, now); };
-      auto outcome = sim::run_cell(one);
+      sim::CellSpec spec{inputs.cluster, inputs.plans.at(cell.seed), cell.policy, cell.seed, wall_ns, {}};
+      spec.progress = [&](std::uint64_t done, TimeNs now) { progress.tick(cell.policy, cell.seed, done, now); };
+      auto outcome = sim::run_cell(spec);
       if (!outcome) {
         const std::lock_guard lock(error_mutex);
         error = outcome.error();
@@ -148,35 +151,48 @@ int run_sim(SimArgs args) {
       progress.cell_done(cell.outcome.result);
     }
   };
-  const int jobs = args.jobs > 0 ? args.jobs : static_cast<int>(std::thread::hardware_concurrency());
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int jobs = std::min(args.jobs > 0 ? args.jobs : cores, static_cast<int>(cells.size()));
   std::vector<std::thread> threads;
-  for (int j = 1; j < std::min<int>(jobs, static_cast<int>(cells.size())); ++j) threads.emplace_back(work);
+  for (int j = 1; j < jobs; ++j) threads.emplace_back(work);
   work();
   for (std::thread& t : threads) t.join();
-  if (error) return fail_with(*error);
+  if (error) return std::unexpected(*error);
+  return cells;
+}
 
+Result<void> write_outputs(const SimArgs& args, const Inputs& inputs, const std::vector<Cell>& cells) {
   std::vector<sim::CellResult> results;
-  std::uint64_t unfinished = 0;
-  for (const Cell& cell : cells) {
-    results.push_back(cell.outcome.result);
-    unfinished += cell.outcome.result.unfinished;
-  }
+  for (const Cell& cell : cells) results.push_back(cell.outcome.result);
   if (!args.quiet) fmt::print("{}", sim::to_table(results));
   if (args.json == "-") {
     fmt::print("{}", sim::to_json(results));
   } else if (!args.json.empty()) {
-    if (auto ok = sim::write_text_file(args.json, sim::to_json(results)); !ok) return fail_with(ok.error());
+    if (auto ok = sim::write_text_file(args.json, sim::to_json(results)); !ok) return ok;
   }
-  if (!args.html.empty()) {
-    const auto data = report_data(cells, *shared_cluster, args);
-    if (auto ok = sim::write_html_report(data, args.html); !ok) return fail_with(ok.error());
+  if (args.html.empty()) return {};
+  return sim::write_html_report(report_data(cells, *inputs.cluster, args), args.html);
+}
+
+int run_sim(const SimArgs& args) {
+  if (args.list) {
+    for (std::string_view name : sim::policy_names()) fmt::print("{}\n", name);
+    return 0;
   }
-  if (unfinished > 0) {
-    fmt::print(stderr, "lodestar sim: {} requests never finished: held by the policy, or no engine was left\n",
-               unfinished);
-    return 1;
-  }
-  return 0;
+  if (args.cluster.empty() || args.workload.empty() || args.policies.empty())
+    return fail_with({.code = ErrorCode::kInvalidArgument,
+                      .message = "--cluster, --workload and --policy are required (see --help)"});
+  const auto inputs = load_inputs(args);
+  if (!inputs) return fail_with(inputs.error());
+  const auto cells = run_cells(args, *inputs);
+  if (!cells) return fail_with(cells.error());
+  if (auto ok = write_outputs(args, *inputs, *cells); !ok) return fail_with(ok.error());
+  std::uint64_t unfinished = 0;
+  for (const Cell& cell : *cells) unfinished += cell.outcome.result.unfinished;
+  if (unfinished == 0) return 0;
+  fmt::print(stderr, "lodestar sim: {} requests never finished: held by the policy, or no engine was left\n",
+             unfinished);
+  return 1;
 }
 }  // namespace
 

@@ -175,4 +175,17 @@ Result<std::unique_ptr<Policy>> make_policy(std::string_view text, const PolicyP
   return row->make(given);
 }
 
+std::vector<std::string> rejoin_policies(std::span<const std::string> pieces) {
+  std::vector<std::string> policies;
+  for (const std::string& piece : pieces) {
+    const bool parameter =
+        piece.find('=') != std::string::npos && piece.find(':') == std::string::npos;
+    if (parameter && !policies.empty())
+      policies.back() += "," + piece;
+    else
+      policies.push_back(piece);
+  }
+  return policies;
+}
+
 }  // namespace lodestar

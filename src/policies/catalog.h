@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "policies/policy_params.h"
@@ -38,5 +39,10 @@ Result<std::unique_ptr<Policy>> make_policy(std::string_view text, const PolicyP
 // add rows of their own (`extra`, e.g. the simulator's oracle).
 std::string unknown_policy_message(std::string_view name,
                                    std::span<const std::string_view> extra = {});
+
+// A comma separates policies on a command line and parameters within one. Puts what
+// was split at every comma together again: "a", "b:x=1", "y=2" -> "a", "b:x=1,y=2".
+// (A piece with '=' and no ':' continues the one before; no name contains '='.)
+std::vector<std::string> rejoin_policies(std::span<const std::string> pieces);
 
 }  // namespace lodestar

@@ -112,5 +112,16 @@ TEST(Catalog, TextBeatsParamsBeatsDefaults) {
   EXPECT_TRUE(error_of("prefix-cache:abs=5", {{"abs", -1}}).empty());
 }
 
+TEST(Catalog, PoliciesSplitAtEveryCommaAreRejoined) {
+  const std::string pieces[] = {"lmetric", "prefix-cache:abs=1", "factor=2", "random",
+                                "llm-d:kv=1"};
+  EXPECT_EQ(
+      rejoin_policies(pieces),
+      (std::vector<std::string>{"lmetric", "prefix-cache:abs=1,factor=2", "random", "llm-d:kv=1"}));
+  const std::string lone[] = {"x=1"};
+  EXPECT_EQ(rejoin_policies(lone), (std::vector<std::string>{"x=1"}))
+      << "make_policy says what is wrong";
+}
+
 }  // namespace
 }  // namespace lodestar

@@ -144,11 +144,12 @@ TEST_P(FailureTest, AClientThatLeavesWhileHeldIsForgotten) {
 }
 
 TEST_P(FailureTest, APairRunsThePromptFirstAndThenTheAnswer) {
-  const FakeEngine::Script script = [](FakeEngine&, net::ServerRequest& q, net::ServerResponse& r) {
+  const FakeEngine::Script script = [](FakeEngine& e, net::ServerRequest& q,
+                                       net::ServerResponse& r) {
     const bool stream = q.body.find("\"stream\":true") != std::string::npos;
-    return (stream ? streams(chat_stream(2))
-                   : answers(200, R"({"usage":{"prompt_tokens":5,"completion_tokens":1}})"))(
-        *static_cast<FakeEngine*>(nullptr), q, r);
+    return (stream
+                ? streams(chat_stream(2))
+                : answers(200, R"({"usage":{"prompt_tokens":5,"completion_tokens":1}})"))(e, q, r);
   };
   FakeEngine a(engines.runtime, script), b(engines.runtime, script);
   Rig::Options o = options();

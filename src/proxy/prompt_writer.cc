@@ -14,17 +14,23 @@ namespace lodestar::proxy {
 namespace {
 
 namespace dom = simdjson::dom;
-using Fields = std::vector<std::pair<std::string_view, dom::element>>;
+struct Field {
+  std::string_view key;
+  std::size_t place;  // in the object as written
+  dom::element value;
+};
+using Fields = std::vector<Field>;
 
 // By key; of a repeated key the last value counts, as in Python's json.
 Fields sorted_fields(const dom::object& object) {
   Fields fields;
-  for (auto field : object) fields.emplace_back(field.key, field.value);
-  std::stable_sort(fields.begin(), fields.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto field : object) fields.push_back({field.key, fields.size(), field.value});
+  std::sort(fields.begin(), fields.end(), [](const Field& a, const Field& b) {
+    return a.key != b.key ? a.key < b.key : a.place < b.place;
+  });
   Fields unique;
-  for (auto& field : fields) {
-    if (!unique.empty() && unique.back().first == field.first) unique.pop_back();
+  for (const Field& field : fields) {
+    if (!unique.empty() && unique.back().key == field.key) unique.pop_back();
     unique.push_back(field);
   }
   return unique;
@@ -106,7 +112,7 @@ void append_canonical_json(std::string& out, const dom::element& value) {
     case dom::element_type::OBJECT: {
       out += '{';
       bool first = true;
-      for (const auto& [key, item] : sorted_fields(dom::object(value))) {
+      for (const auto& [key, place, item] : sorted_fields(dom::object(value))) {
         if (!std::exchange(first, false)) out += ',';
         append_string(out, key);
         out += ':';
@@ -223,16 +229,15 @@ void PromptWriter::write_message(const dom::element& message) {
   if (!message.is_object()) return write_json(message);
   const Fields fields = sorted_fields(dom::object(message));
   const auto find = [&](std::string_view key) {
-    return std::find_if(fields.begin(), fields.end(),
-                        [&](const auto& f) { return f.first == key; });
+    return std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.key == key; });
   };
-  if (const auto role = find("role"); role != fields.end() && role->second.is_string())
-    hasher_.text(std::string_view(role->second));
-  if (const auto content = find("content"); content != fields.end() && !content->second.is_null()) {
+  if (const auto role = find("role"); role != fields.end() && role->value.is_string())
+    hasher_.text(std::string_view(role->value));
+  if (const auto content = find("content"); content != fields.end() && !content->value.is_null()) {
     hasher_.mark(PromptMark::kContent);
-    write_content(content->second);
+    write_content(content->value);
   }
-  for (const auto& [key, value] : fields) {
+  for (const auto& [key, place, value] : fields) {
     if (key == "role" || key == "content" || value.is_null()) continue;
     hasher_.mark(PromptMark::kExtra);
     hasher_.text(key);
@@ -267,7 +272,7 @@ void PromptWriter::write_part(const dom::element& part) {
 
 void PromptWriter::write_whole(const dom::object& body) {
   hasher_.begin_text(served_model_, {}, salt_);
-  for (const auto& [key, value] : sorted_fields(body)) {
+  for (const auto& [key, place, value] : sorted_fields(body)) {
     if (is_knob(key)) continue;
     hasher_.mark(PromptMark::kExtra);
     hasher_.text(key);

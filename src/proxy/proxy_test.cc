@@ -38,7 +38,8 @@ TEST_F(ProxyTest, AStreamPassesThroughByteForByte) {
 
 TEST_F(ProxyTest, APlainAnswerPassesThroughAndItsUsageIsLearned) {
   const std::string body =
-      R"({"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":8,"completion_tokens":2}})";
+      R"({"choices":[{"message":{"content":"x"}}],)"
+      R"("usage":{"prompt_tokens":8,"completion_tokens":2}})";
   FakeEngine engine(engines.runtime, answers(200, body));
   Rig rig({engine.port()});
   const Reply reply = rig.post(kPlain);

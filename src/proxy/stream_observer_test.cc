@@ -42,19 +42,22 @@ TEST(EventReader, WhatIsContent) {
 
 TEST(EventReader, UsageOfThreeDialects) {
   const auto openai = facts(
-      R"({"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4}}})");
+      R"({"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,)"
+      R"("prompt_tokens_details":{"cached_tokens":4}}})");
   EXPECT_TRUE(openai.usage_only);
   EXPECT_EQ(openai.usage.prompt_tokens, 9);
   EXPECT_EQ(openai.usage.completion_tokens, 5);
   EXPECT_EQ(openai.usage.cached_tokens, 4);
   const auto responses = facts(
-      R"({"type":"response.completed","response":{"usage":{"input_tokens":7,"output_tokens":3,"input_tokens_details":{"cached_tokens":2}}}})");
+      R"({"type":"response.completed","response":{"usage":{"input_tokens":7,)"
+      R"("output_tokens":3,"input_tokens_details":{"cached_tokens":2}}}})");
   EXPECT_TRUE(responses.finished);
   EXPECT_EQ(responses.usage.prompt_tokens, 7);
   EXPECT_EQ(responses.usage.completion_tokens, 3);
   EXPECT_EQ(responses.usage.cached_tokens, 2);
   const auto messages = facts(
-      R"({"type":"message_start","message":{"usage":{"input_tokens":3,"cache_read_input_tokens":10,"output_tokens":1}}})");
+      R"({"type":"message_start","message":{"usage":{"input_tokens":3,)"
+      R"("cache_read_input_tokens":10,"output_tokens":1}}})");
   EXPECT_EQ(messages.usage.prompt_tokens, 13);
   EXPECT_EQ(messages.usage.cached_tokens, 10);
   EXPECT_FALSE(facts(R"({"choices":[],"usage":null})").usage_only);

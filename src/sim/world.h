@@ -116,6 +116,17 @@ class World {
     TokenEvent event;
   };
 
+  // Engine ids: record, attempt and stage in one number, so that a late answer of
+  // an earlier attempt is told from the present one.
+  static std::uint64_t engine_id(std::uint32_t index, std::uint32_t epoch, std::uint32_t stage) {
+    return (std::uint64_t{index} << 16) | ((epoch & 0xfffu) << 4) | (stage & 0xfu);
+  }
+  static std::uint32_t index_of(std::uint64_t id) { return static_cast<std::uint32_t>(id >> 16); }
+  static std::uint32_t epoch_of(std::uint64_t id) {
+    return static_cast<std::uint32_t>(id >> 4) & 0xfffu;
+  }
+  static std::uint32_t stage_of(std::uint64_t id) { return static_cast<std::uint32_t>(id) & 0xfu; }
+
   World(WorldConfig config, Workload workload);
   void push(TimeNs at, Kind kind, std::uint32_t a = 0, std::uint64_t b = 0);
   TimeNs earliest_engine(std::size_t& which) const;
@@ -137,6 +148,7 @@ class World {
   void send_progress();
   EngineRequest engine_request(std::uint32_t index, std::int64_t output_tokens) const;
 
+  // world_engines.cc: advance_engine to send_progress, and result
   // world_faults.cc
   void schedule_faults();
   void begin_fault(std::uint32_t e, const EngineFault& fault);

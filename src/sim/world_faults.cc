@@ -58,10 +58,9 @@ void World::crash_engine(std::uint32_t e) {
   const std::vector<std::uint64_t> lost = engines_[e].engine->crash(now_);
   take_down(e);
   for (std::uint64_t id : lost) {
-    const auto index = static_cast<std::uint32_t>(id >> 16);
-    const auto epoch = static_cast<std::uint32_t>(id >> 4) & 0xfffu;
-    if (live_[index].active && (live_[index].epoch & 0xfffu) == epoch)
-      attempt_failed(index, ErrorCode::kConnection);
+    const Live& live = live_[index_of(id)];
+    if (live.active && (live.epoch & 0xfffu) == epoch_of(id))
+      attempt_failed(index_of(id), ErrorCode::kConnection);
   }
 }
 

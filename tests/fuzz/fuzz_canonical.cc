@@ -17,7 +17,7 @@ std::vector<std::uint64_t> hash(std::string_view text, std::size_t block, std::u
   h.begin_text("m", "", "");
   while (!text.empty()) {
     cuts = cuts * 1664525 + 1013904223;
-    const std::size_t take = cuts == 0 ? text.size() : std::min<std::size_t>(cuts >> 25, text.size());
+    const std::size_t take = std::min<std::size_t>(cuts >> 25, text.size());
     h.text(text.substr(0, take));
     text.remove_prefix(take);
   }

@@ -54,7 +54,8 @@ class Process:
 class Engine(Process):
     def __init__(self, port=0, **options):
         args = [f'--{k.replace("_", "-")}={v}' for k, v in options.items()]
-        super().__init__('engine', '--gpu', 'a30', '--served-model', MODEL, '--port', str(port), *args)
+        super().__init__('engine', '--gpu', 'a30', '--served-model', MODEL, '--port', str(port),
+                         *args)
         ready = self.wait_for('ready at http://')
         self.port = int(re.search(r'ready at http://[^:]+:(\d+)', ready).group(1))
         self.url = f'http://127.0.0.1:{self.port}'
@@ -77,7 +78,8 @@ class Router(Process):
         connection = self.connect()
         if isinstance(body, dict):
             body = json.dumps(body)
-        connection.request(method, path, body, {'Content-Type': 'application/json', **(headers or {})})
+        connection.request(method, path, body,
+                           {'Content-Type': 'application/json', **(headers or {})})
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
@@ -101,6 +103,11 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline, 'it never came to pass'
         time.sleep(0.02)
+
+
+def run(*args):
+    return subprocess.run([BIN, *args], capture_output=True, text=True, timeout=PATIENCE_S,
+                          check=False)
 
 
 def events(text):
@@ -146,7 +153,8 @@ class LiveTest(unittest.TestCase):
 
     def test_clear_answers_to_wrong_requests(self):
         r = self.router([self.engine()])
-        for body, status, word in [('{"model":', 400, 'JSON'), ('', 400, 'empty'), ('{}', 400, 'model'),
+        for body, status, word in [('{"model":', 400, 'JSON'), ('', 400, 'empty'),
+                                   ('{}', 400, 'model'),
                                    ('{"model":"nope"}', 404, '`nope` does not exist')]:
             got, _, text = r.request('POST', '/v1/chat/completions', body)
             self.assertEqual(got, status, body)
@@ -189,10 +197,11 @@ class LiveTest(unittest.TestCase):
         self.assertIn('error', json.loads(events(text)[-2]))
         for _ in range(6):
             self.assertEqual(r.complete()[0], 200)
-        until(lambda: r.metric(f'lodestar_instance_up{{instance="127.0.0.1:{dead.port}"}}') == 0)
+        label = f'{{instance="127.0.0.1:{dead.port}"}}'
+        until(lambda: r.metric(f'lodestar_instance_up{label}') == 0)
         self.engine(port=dead.port)
-        until(lambda: r.metric(f'lodestar_instance_up{{instance="127.0.0.1:{dead.port}"}}') == 1)
-        self.assertEqual(r.metric(f'lodestar_instance_incarnation{{instance="127.0.0.1:{dead.port}"}}'), 1)
+        until(lambda: r.metric(f'lodestar_instance_up{label}') == 1)
+        self.assertEqual(r.metric(f'lodestar_instance_incarnation{label}'), 1)
         self.assertEqual(r.metric('lodestar_router_open_leases'), 0)
 
     def test_a_client_that_leaves_frees_the_engine(self):
@@ -241,7 +250,8 @@ class LiveTest(unittest.TestCase):
     def test_the_journal_replays_and_holds_no_prompt(self):
         with tempfile.TemporaryDirectory() as folder:
             log = os.path.join(folder, 'journal')
-            r = self.router([self.engine(time_scale=20), self.engine(time_scale=20)], f'--journal={log}')
+            r = self.router([self.engine(time_scale=20), self.engine(time_scale=20)],
+                            f'--journal={log}')
             secret = 'the prompt that nobody may read'
             for i in range(20):
                 self.assertEqual(r.complete(prompt=f'{secret} {i} ' * 40, stream=True)[0], 200)
@@ -249,7 +259,7 @@ class LiveTest(unittest.TestCase):
             self.assertNotIn(secret, r.output())
             with open(log, encoding='utf-8') as f:
                 self.assertNotIn(secret, f.read())
-            done = subprocess.run([BIN, 'replay', '--log', log], capture_output=True, text=True, check=False)
+            done = run('replay', '--log', log)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn('20 decisions', done.stdout)
             with open(log, encoding='utf-8') as f:
@@ -258,20 +268,19 @@ class LiveTest(unittest.TestCase):
             lines[at] = re.sub(r'"to":\[\[0,\d+', '"to":[[0,9', lines[at])
             with open(log, 'w', encoding='utf-8') as f:
                 f.write('\n'.join(lines))
-            done = subprocess.run([BIN, 'replay', '--log', log], capture_output=True, text=True, check=False)
+            done = run('replay', '--log', log)
             self.assertEqual(done.returncode, 1)
             self.assertIn('first difference: record', done.stdout)
 
     def test_doctor_says_why(self):
         a = self.engine()
-        done = subprocess.run([BIN, 'doctor', '--engine', a.url, '--engine',
-                               f'http://127.0.0.1:{free_port()}', '--wait', '1'],
-                              capture_output=True, text=True, check=False)
+        done = run('doctor', '--engine', a.url, '--engine', f'http://127.0.0.1:{free_port()}',
+                   '--wait', '1')
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn(f'serves {MODEL}', done.stdout)
         self.assertIn('not a candidate', done.stdout)
         self.assertIn('refused', done.stdout)
-        done = subprocess.run([BIN, 'doctor', '--engine', a.url], capture_output=True, text=True, check=False)
+        done = run('doctor', '--engine', a.url)
         self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_bad_configurations_say_what_is_wrong(self):
@@ -281,16 +290,14 @@ class LiveTest(unittest.TestCase):
                  (['serve', '--config', 'configs/serve.yaml', '--check-config'], 'valid'),
                  (['serve', '--config', 'configs/serve-full.yaml', '--check-config'], 'valid')]
         for args, word in cases:
-            done = subprocess.run([BIN, *args], capture_output=True, text=True, timeout=PATIENCE_S,
-                                  check=False)
+            done = run(*args)
             self.assertEqual(done.returncode, 0 if word == 'valid' else 2, args)
             self.assertIn(word, done.stdout + done.stderr)
         with socket.socket() as taken:
             taken.bind(('127.0.0.1', 0))
             taken.listen()
-            done = subprocess.run([BIN, 'serve', '--engine', 'x:1', '--listen',
-                                   f'127.0.0.1:{taken.getsockname()[1]}'],
-                                  capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            done = run('serve', '--engine', 'x:1', '--listen',
+                       f'127.0.0.1:{taken.getsockname()[1]}')
             self.assertEqual(done.returncode, 2)
             self.assertIn('in use', done.stderr)
 
