@@ -15,12 +15,15 @@
 namespace lodestar::app {
 
 void add_config_docs_command(CLI::App& app, int& exit_code) {
-  CLI::App* cmd = app.add_subcommand("config-docs", "Print the reference of all configuration files (Markdown)");
+  CLI::App* cmd = app.add_subcommand("config-docs",
+                                     "Print the reference of all configuration files (Markdown)");
   cmd->callback([&exit_code] {
-    fmt::print("# Configuration files\n\nWritten by `lodestar config-docs`; do not edit. Unknown keys are errors.\n\n"
-               "{}\n{}\n{}",
-               config::to_markdown(proxy::serve_schema()), config::to_markdown(sim::cluster_schema()),
-               config::to_markdown(sim::workload_schema()));
+    fmt::print(
+        "# Configuration files\n\nWritten by `lodestar config-docs`; do not edit. Unknown keys are "
+        "errors.\n\n"
+        "{}\n{}\n{}",
+        config::to_markdown(proxy::serve_schema()), config::to_markdown(sim::cluster_schema()),
+        config::to_markdown(sim::workload_schema()));
     exit_code = 0;
   });
 }

@@ -49,7 +49,8 @@ sim::RequestRecord record_of(const Json& j, Run& run) {
   const double ttft_ms = number_or(j, "ttft_ms", -1), e2e_ms = number_or(j, "e2e_ms", -1);
   if (ttft_ms >= 0) r.first_token = r.arrival + from_ms(ttft_ms);
   if (e2e_ms >= 0) r.last_token = r.arrival + from_ms(e2e_ms);
-  if (j.contains("instance") && j["instance"].is_string() && !j["instance"].get_ref<const std::string&>().empty()) {
+  if (j.contains("instance") && j["instance"].is_string() &&
+      !j["instance"].get_ref<const std::string&>().empty()) {
     const std::string name = j["instance"];
     auto it = std::find(run.instances.begin(), run.instances.end(), name);
     if (it == run.instances.end()) it = run.instances.insert(run.instances.end(), name);
@@ -61,9 +62,11 @@ sim::RequestRecord record_of(const Json& j, Run& run) {
 Result<Run> load_run(const std::string& argument) {
   const auto [label, path] = split_pair(argument);
   if (path.empty())
-    return fail(ErrorCode::kInvalidArgument, fmt::format("--run {}: expected LABEL=FILE", argument));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--run {}: expected LABEL=FILE", argument));
   std::ifstream file(path);
-  if (!file) return fail(ErrorCode::kNotFound, fmt::format("--run {}: cannot open {}", label, path));
+  if (!file)
+    return fail(ErrorCode::kNotFound, fmt::format("--run {}: cannot open {}", label, path));
   Run run;
   run.label = label;
   std::string line;
@@ -72,7 +75,8 @@ Result<Run> load_run(const std::string& argument) {
     const Json j = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!j.is_object())
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}:{}: not a JSON object; write it with `lodestar bench --samples`", path, number));
+                  fmt::format("{}:{}: not a JSON object; write it with `lodestar bench --samples`",
+                              path, number));
     run.records.push_back(record_of(j, run));
   }
   if (run.records.empty()) return fail(ErrorCode::kInvalidArgument, path + ": no samples");
@@ -148,20 +152,25 @@ int run_report(const ReportArgs& args) {
   fmt::print("{}", sim::to_table(cells));
   print_instances(runs);
   if (!args.json.empty()) {
-    if (auto ok = sim::write_text_file(args.json, sim::to_json(cells)); !ok) return fail_with(ok.error());
+    if (auto ok = sim::write_text_file(args.json, sim::to_json(cells)); !ok)
+      return fail_with(ok.error());
   }
   if (!args.html.empty()) {
-    if (auto ok = sim::write_html_report(page_of(runs, args), args.html); !ok) return fail_with(ok.error());
+    if (auto ok = sim::write_html_report(page_of(runs, args), args.html); !ok)
+      return fail_with(ok.error());
   }
   return 0;
 }
 
 void add_report_command(CLI::App& app, int& exit_code) {
   auto args = std::make_shared<ReportArgs>();
-  CLI::App* cmd = app.add_subcommand("report", "Compare runs of `lodestar bench` in a table and an HTML page");
-  cmd->add_option("--run", args->runs, "LABEL=FILE, a file of `lodestar bench --samples` (JSON lines); repeatable")
+  CLI::App* cmd =
+      app.add_subcommand("report", "Compare runs of `lodestar bench` in a table and an HTML page");
+  cmd->add_option("--run", args->runs,
+                  "LABEL=FILE, a file of `lodestar bench --samples` (JSON lines); repeatable")
       ->required();
-  cmd->add_option("--split", args->split_s, "Also compare before and after this workload time (seconds)");
+  cmd->add_option("--split", args->split_s,
+                  "Also compare before and after this workload time (seconds)");
   cmd->add_option("--split-label", args->split_label, "What happened then")->capture_default_str();
   cmd->add_option("--condition", args->conditions, "NAME=VALUE line for the page; repeatable");
   cmd->add_option("--title", args->title, "Title of the page")->capture_default_str();

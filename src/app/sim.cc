@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "app/commands.h"
+#include "policies/catalog.h"
 #include "sim/cluster_file.h"
 #include "sim/experiment.h"
 #include "sim/html_report.h"
@@ -59,14 +60,15 @@ class Progress {
   Progress(std::size_t cells, bool quiet) : cells_(cells), quiet_(quiet), tty_(isatty(2) != 0) {}
   void tick(const std::string& policy, std::uint64_t seed, std::uint64_t done, TimeNs now) {
     if (!quiet_ && tty_)
-      fmt::print(stderr, "\r[{}/{}] {} seed {}: {} requests, {:.0f} s simulated   ", finished_.load(), cells_,
-                 policy, seed, done, to_s(now));
+      fmt::print(stderr, "\r[{}/{}] {} seed {}: {} requests, {:.0f} s simulated   ",
+                 finished_.load(), cells_, policy, seed, done, to_s(now));
   }
   void cell_done(const sim::CellResult& r) {
     const std::size_t n = ++finished_;
     if (quiet_) return;
-    fmt::print(stderr, "{}[{}/{}] {} seed {}: {:.2f} s wall, {:.0f} requests/s{}\n", tty_ ? "\r\x1b[K" : "", n,
-               cells_, r.policy, r.seed, r.wall_s, static_cast<double>(r.requests) / r.wall_s,
+    fmt::print(stderr, "{}[{}/{}] {} seed {}: {:.2f} s wall, {:.0f} requests/s{}\n",
+               tty_ ? "\r\x1b[K" : "", n, cells_, r.policy, r.seed, r.wall_s,
+               static_cast<double>(r.requests) / r.wall_s,
                r.unfinished ? fmt::format(", {} UNFINISHED", r.unfinished) : "");
   }
 
@@ -76,15 +78,18 @@ class Progress {
   std::atomic<std::size_t> finished_{0};
 };
 
-sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& cluster, const SimArgs& args) {
+sim::ReportData report_data(const std::vector<Cell>& cells, const sim::Cluster& cluster,
+                            const SimArgs& args) {
   sim::ReportData data;
   data.title = "Lodestar simulation";
   data.subtitle = fmt::format("{} on {}", stem(args.workload), stem(args.cluster));
-  data.conditions = {{"Cluster", args.cluster}, {"Workload", args.workload},
+  data.conditions = {{"Cluster", args.cluster},
+                     {"Workload", args.workload},
                      {"Scrape period", fmt::format("{} ms", to_ms(cluster.scrape_period))},
                      {"Seeds", fmt::format("{}", args.seeds)}};
-  data.command = fmt::format("lodestar sim --cluster {} --workload {} --policy {} --seeds {}", args.cluster,
-                             args.workload, fmt::join(args.policies, ","), args.seeds);
+  data.command =
+      fmt::format("lodestar sim --cluster {} --workload {} --policy {} --seeds {}", args.cluster,
+                  args.workload, fmt::join(args.policies, ","), args.seeds);
   for (const Cell& cell : cells) {
     sim::ReportRun run = sim::report_run_of(cell.outcome.records, cell.outcome.result);
     for (std::size_t i = 0; i < run.instances.size() && i < cluster.engines.size(); ++i)
@@ -137,8 +142,11 @@ Result<std::vector<Cell>> run_cells(const SimArgs& args, const Inputs& inputs) {
   const auto work = [&] {
     for (std::size_t i = next++; i < cells.size(); i = next++) {
       Cell& cell = cells[i];
-      sim::CellSpec spec{inputs.cluster, inputs.plans.at(cell.seed), cell.policy, cell.seed, wall_ns, {}};
-      spec.progress = [&](std::uint64_t done, TimeNs now) { progress.tick(cell.policy, cell.seed, done, now); };
+      sim::CellSpec spec{
+          inputs.cluster, inputs.plans.at(cell.seed), cell.policy, cell.seed, wall_ns, {}};
+      spec.progress = [&](std::uint64_t done, TimeNs now) {
+        progress.tick(cell.policy, cell.seed, done, now);
+      };
       auto outcome = sim::run_cell(spec);
       if (!outcome) {
         const std::lock_guard lock(error_mutex);
@@ -161,7 +169,8 @@ Result<std::vector<Cell>> run_cells(const SimArgs& args, const Inputs& inputs) {
   return cells;
 }
 
-Result<void> write_outputs(const SimArgs& args, const Inputs& inputs, const std::vector<Cell>& cells) {
+Result<void> write_outputs(const SimArgs& args, const Inputs& inputs,
+                           const std::vector<Cell>& cells) {
   std::vector<sim::CellResult> results;
   for (const Cell& cell : cells) results.push_back(cell.outcome.result);
   if (!args.quiet) fmt::print("{}", sim::to_table(results));
@@ -174,11 +183,12 @@ Result<void> write_outputs(const SimArgs& args, const Inputs& inputs, const std:
   return sim::write_html_report(report_data(cells, *inputs.cluster, args), args.html);
 }
 
-int run_sim(const SimArgs& args) {
+int run_sim(SimArgs args) {
   if (args.list) {
     for (std::string_view name : sim::policy_names()) fmt::print("{}\n", name);
     return 0;
   }
+  args.policies = rejoin_policies(args.policies);  // "name:a=1,b=2" holds commas too
   if (args.cluster.empty() || args.workload.empty() || args.policies.empty())
     return fail_with({.code = ErrorCode::kInvalidArgument,
                       .message = "--cluster, --workload and --policy are required (see --help)"});
@@ -190,8 +200,10 @@ int run_sim(const SimArgs& args) {
   std::uint64_t unfinished = 0;
   for (const Cell& cell : *cells) unfinished += cell.outcome.result.unfinished;
   if (unfinished == 0) return 0;
-  fmt::print(stderr, "lodestar sim: {} requests never finished: held by the policy, or no engine was left\n",
-             unfinished);
+  fmt::print(
+      stderr,
+      "lodestar sim: {} requests never finished: held by the policy, or no engine was left\n",
+      unfinished);
   return 1;
 }
 }  // namespace
@@ -201,12 +213,18 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   CLI::App* cmd = app.add_subcommand("sim", "Simulate policies on a cluster and a workload");
   cmd->add_option("--cluster", args->cluster, "Cluster file (YAML)");
   cmd->add_option("--workload", args->workload, "Workload file (YAML)");
-  cmd->add_option("--policy", args->policies, "Policy name, or several separated by commas")->delimiter(',');
-  cmd->add_option("--seeds", args->seeds, "Number of seeds to run per policy")->check(CLI::Range(1, 1000))->capture_default_str();
+  cmd->add_option("--policy", args->policies, "Policy name, or several separated by commas")
+      ->delimiter(',');
+  cmd->add_option("--seeds", args->seeds, "Number of seeds to run per policy")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   cmd->add_option("--seed", args->first_seed, "First seed (default: the workload file's)");
-  cmd->add_option("--rate", args->rate_rps, "Override arrivals.rate_rps")->check(CLI::PositiveNumber);
-  cmd->add_option("--max-requests", args->max_requests, "Override max_requests")->check(CLI::PositiveNumber);
-  cmd->add_option("--jitter", args->jitter, "Override jitter.sigma of every engine")->check(CLI::Range(0.0, 1.0));
+  cmd->add_option("--rate", args->rate_rps, "Override arrivals.rate_rps")
+      ->check(CLI::PositiveNumber);
+  cmd->add_option("--max-requests", args->max_requests, "Override max_requests")
+      ->check(CLI::PositiveNumber);
+  cmd->add_option("--jitter", args->jitter, "Override jitter.sigma of every engine")
+      ->check(CLI::Range(0.0, 1.0));
   cmd->add_option("--jobs", args->jobs, "Cells run at once (default: all cores)");
   cmd->add_option("--json", args->json, "Write the result JSON here (- for standard output)");
   cmd->add_option("--html", args->html, "Write a report with plots here");

@@ -27,9 +27,19 @@ double det_exp(double x) {
   const double k = std::floor(x * 1.4426950408889634 + 0.5);
   const double r = (x - k * kLn2High) - k * kLn2Low;
   double p = 1.0 / 6227020800.0;
-  constexpr double kInverseFactorial[] = {
-      1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
-      1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0};
+  constexpr double kInverseFactorial[] = {1.0 / 479001600.0,
+                                          1.0 / 39916800.0,
+                                          1.0 / 3628800.0,
+                                          1.0 / 362880.0,
+                                          1.0 / 40320.0,
+                                          1.0 / 5040.0,
+                                          1.0 / 720.0,
+                                          1.0 / 120.0,
+                                          1.0 / 24.0,
+                                          1.0 / 6.0,
+                                          0.5,
+                                          1.0,
+                                          1.0};
   for (double c : kInverseFactorial) p = p * r + c;
   const int n = static_cast<int>(k);
   if (n > 1000) return scale(scale(p, 1000), n - 1000);

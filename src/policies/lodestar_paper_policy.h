@@ -28,8 +28,8 @@
 
 #include "learn/paper_trainer.h"
 #include "learn/training_set.h"
-#include "routing/learn_stats.h"
 #include "policies/lodestar_paper_group.h"
+#include "routing/learn_stats.h"
 #include "routing/policy.h"
 
 namespace lodestar {

@@ -201,7 +201,8 @@ void PrefixIndex::enforce_limits(Slot slot) {
     while (state.holdings > state.capacity) evict_oldest(slot);
   // Worst-case bytes of one holding: node and its map cell at the lowest load
   // after growth, plus a block, its map cell and its bits if it is the only holder.
-  const std::size_t per_holding = 2 * sizeof(Node) + 2 * 4 + 46 + 46 + 2 * sizeof(Block) + 16 * words_;
+  const std::size_t per_holding =
+      2 * sizeof(Node) + 2 * 4 + 46 + 46 + 2 * sizeof(Block) + 16 * words_;
   const std::size_t max_holdings = std::max<std::size_t>(options_.max_bytes / per_holding, 1);
   while (total_holdings_ > max_holdings) {
     Slot largest = 0;
@@ -224,7 +225,8 @@ std::size_t PrefixIndex::bytes() const {
   std::size_t total = block_of_.bytes() + blocks_.capacity() * sizeof(Block) +
                       free_blocks_.capacity() * 4 + bits_.capacity() * 8;
   for (const SlotState& s : slots_)
-    total += sizeof s + s.map.bytes() + s.nodes.capacity() * sizeof(Node) + s.free_nodes.capacity() * 4;
+    total +=
+        sizeof s + s.map.bytes() + s.nodes.capacity() * sizeof(Node) + s.free_nodes.capacity() * 4;
   return total;
 }
 

@@ -86,8 +86,8 @@ struct PredictorPublished {
 struct Timer {};
 
 using Event = std::variant<RequestArrived, AttemptFailed, TokenProgress, FirstToken, Ended,
-                           LeaseFailed, Aborted, Scraped, ScrapeFailed, InstanceUp,
-                           InstanceChanged, InstanceDown, KvEvicted, PredictorPublished, Timer>;
+                           LeaseFailed, Aborted, Scraped, ScrapeFailed, InstanceUp, InstanceChanged,
+                           InstanceDown, KvEvicted, PredictorPublished, Timer>;
 
 // ---- effects ---------------------------------------------------------------
 // kFull: the whole request. kPrefill + kDecode: run the prompt on the first
@@ -105,7 +105,8 @@ struct Dispatch {
   RequestId request;
   std::uint32_t attempt = 0;
   std::vector<Placement> placements;   // 1..n
-  std::vector<InstanceId> fallbacks;   // ordered, for drivers that cannot come back (endpoint picker)
+  std::vector<InstanceId>
+      fallbacks;   // ordered, for drivers that cannot come back (endpoint picker)
   double propensity = 1;
   bool fallback = false;               // a fallback rule decided, not the policy itself
   std::string_view reason;             // static string: why

@@ -7,9 +7,9 @@
 namespace lodestar {
 
 Fleet::Slot Fleet::find(InstanceId id) const {
-  const auto it = std::lower_bound(present_.begin(), present_.end(), id, [&](Slot slot, InstanceId key) {
-    return slots_[slot].info.id < key;
-  });
+  const auto it =
+      std::lower_bound(present_.begin(), present_.end(), id,
+                       [&](Slot slot, InstanceId key) { return slots_[slot].info.id < key; });
   return it != present_.end() && slots_[*it].info.id == id ? *it : kNoSlot;
 }
 
@@ -22,9 +22,8 @@ Fleet::Slot Fleet::add(InstanceInfo info) {
   slots_[slot] = InstanceState{};
   slots_[slot].info = std::move(info);
   slots_[slot].present = true;
-  const auto it = std::lower_bound(present_.begin(), present_.end(), id, [&](Slot s, InstanceId key) {
-    return slots_[s].info.id < key;
-  });
+  const auto it = std::lower_bound(present_.begin(), present_.end(), id,
+                                   [&](Slot s, InstanceId key) { return slots_[s].info.id < key; });
   present_.insert(it, slot);
   return slot;
 }

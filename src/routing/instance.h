@@ -61,8 +61,9 @@ struct InstanceState {
   std::vector<LeaseId> residents;          // leases not yet settled, oldest first
 
   bool serves(const std::string& served_model) const {
-    return info.served_models.empty() || std::find(info.served_models.begin(), info.served_models.end(),
-                                                   served_model) != info.served_models.end();
+    return info.served_models.empty() ||
+           std::find(info.served_models.begin(), info.served_models.end(), served_model) !=
+               info.served_models.end();
   }
 };
 

@@ -14,7 +14,8 @@ Router::Router(RouterConfig config, PolicyFactory factory)
 
 Result<std::unique_ptr<Router>> Router::create(RouterConfig config, PolicyFactory factory) {
   std::unique_ptr<Router> router(new Router(std::move(config), std::move(factory)));
-  if (auto made = router->factory_(router->config_.policy); !made) return std::unexpected(made.error());
+  if (auto made = router->factory_(router->config_.policy); !made)
+    return std::unexpected(made.error());
   for (const auto& [served_model, name] : router->config_.policy_by_model) {
     if (auto made = router->factory_(name); !made) return std::unexpected(made.error());
   }
@@ -49,9 +50,8 @@ void Router::on(TimeNs now, const RequestArrived& e, Effects& out) {
 void Router::on(TimeNs now, const AttemptFailed& e, Effects& out) {
   const auto it = requests_.find(e.request);
   // A late report about an attempt that was replaced must not fail the new one.
-  if (it == requests_.end() ||
-      std::find(it->second.leases.begin(), it->second.leases.end(), e.lease) ==
-          it->second.leases.end()) {
+  if (it == requests_.end() || std::find(it->second.leases.begin(), it->second.leases.end(),
+                                         e.lease) == it->second.leases.end()) {
     ++counters_.ignored_reports;
     return;
   }
@@ -125,8 +125,10 @@ void Router::on(TimeNs now, const Ended& e, Effects& out) {
   }
   ++counters_.ended;
   const RequestId request = it->second.request;
-  if (const auto active = requests_.find(request); active != requests_.end() && e.usage.prompt_tokens)
-    tokens_.learn(active->second.info.served_model, active->second.info.prompt_bytes, *e.usage.prompt_tokens);
+  if (const auto active = requests_.find(request);
+      active != requests_.end() && e.usage.prompt_tokens)
+    tokens_.learn(active->second.info.served_model, active->second.info.prompt_bytes,
+                  *e.usage.prompt_tokens);
   settle(now, e.lease, Disposition::kLearn, &e, out);
   finish_request_if_done(request);
 }
@@ -289,7 +291,8 @@ void Router::release_load(LeaseId id, Lease& lease) {
   }
 }
 
-void Router::settle(TimeNs now, LeaseId id, Disposition disposition, const Ended* end, Effects& out) {
+void Router::settle(TimeNs now, LeaseId id, Disposition disposition, const Ended* end,
+                    Effects& out) {
   const auto it = leases_.find(id);
   LODESTAR_CHECK(it != leases_.end());
   Lease& lease = it->second;
@@ -302,7 +305,8 @@ void Router::settle(TimeNs now, LeaseId id, Disposition disposition, const Ended
     outcome.usage = end->usage;
     outcome.e2e_ms = to_ms(last - lease.placed_at);
     if (lease.decoding && end->output_tokens > 1)
-      outcome.tpot_ms = to_ms(last - lease.first_token_at) / static_cast<double>(end->output_tokens - 1);
+      outcome.tpot_ms =
+          to_ms(last - lease.first_token_at) / static_cast<double>(end->output_tokens - 1);
   }
   const RequestId request_id = lease.request;
   leases_.erase(it);

@@ -41,10 +41,10 @@ struct RouterConfig {
   std::map<std::string, std::string> policy_by_model;    // served model -> policy
   std::uint32_t max_attempts = 3;                        // placements per request, all told
   DurationNs scrape_stale_after = 5 * kSecond;           // older gauges count as unknown
-  double prefix_block_tokens = 16;                       // tokens per hash block: sizes each slot
+  double prefix_block_tokens = 16;  // tokens per hash block: sizes each slot
   PrefixIndex::Options prefix;
-  std::size_t fallbacks = 2;                             // length of Dispatch::fallbacks
-  EventSink* sink = nullptr;                             // not owned; may be null
+  std::size_t fallbacks = 2;  // length of Dispatch::fallbacks
+  EventSink* sink = nullptr;  // not owned; may be null
 };
 
 // Builds a policy by name, or says why not (unknown names list the candidates).
@@ -53,9 +53,9 @@ using PolicyFactory = std::function<Result<std::unique_ptr<Policy>>(std::string_
 struct RouterCounters {
   std::uint64_t arrived = 0, dispatched = 0, held = 0, rejected = 0, retried = 0;
   std::uint64_t ended = 0, failed = 0, aborted = 0;
-  std::uint64_t fallback_decisions = 0;   // Dispatch::fallback
-  std::uint64_t ignored_reports = 0;      // about things that are gone
-  std::uint64_t invalid_decisions = 0;    // a policy chose nothing valid; least-loaded stood in
+  std::uint64_t fallback_decisions = 0;  // Dispatch::fallback
+  std::uint64_t ignored_reports = 0;  // about things that are gone
+  std::uint64_t invalid_decisions = 0;  // a policy chose nothing valid; least-loaded stood in
 };
 
 class Router {
@@ -71,7 +71,7 @@ class Router {
   const RouterCounters& counters() const { return counters_; }
   bool has_policy(std::string_view name);  // tries to build it
   std::uint64_t decision_hash() const { return decision_hash_; }
-  std::uint64_t state_hash() const;        // generators and policies: the "unseed" check
+  std::uint64_t state_hash() const;  // generators and policies: the "unseed" check
   std::size_t active_requests() const { return requests_.size(); }
   std::size_t open_leases() const { return leases_.size(); }
   bool needs_progress() const;
@@ -138,7 +138,8 @@ class Router {
   void collect_candidates(const ActiveRequest& request);
   void compute_rows(TimeNs now, const RequestInfo& info, bool prefix);
   void repair_decision(Decision& decision);
-  void dispatch(TimeNs now, RequestId id, ActiveRequest& request, const Decision& decision, Effects& out);
+  void dispatch(TimeNs now, RequestId id, ActiveRequest& request, const Decision& decision,
+                Effects& out);
   LeaseId open_lease(TimeNs now, RequestId id, ActiveRequest& request, const Decision& decision,
                      const Decision::Choice& choice);
   void reject(RequestId id, RejectReason reason, DurationNs retry_after, Effects& out);

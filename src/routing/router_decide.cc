@@ -33,11 +33,13 @@ Result<PolicyId> Router::policy_for(const std::string& name, const std::string& 
 bool Router::has_policy(std::string_view name) { return factory_(name).has_value(); }
 
 bool Router::needs_progress() const {
-  return std::any_of(policies_.begin(), policies_.end(), [](const PolicySlot& p) { return p.needs.progress; });
+  return std::any_of(policies_.begin(), policies_.end(),
+                     [](const PolicySlot& p) { return p.needs.progress; });
 }
 
 bool Router::needs_prefix() const {
-  return std::any_of(policies_.begin(), policies_.end(), [](const PolicySlot& p) { return p.needs.prefix; });
+  return std::any_of(policies_.begin(), policies_.end(),
+                     [](const PolicySlot& p) { return p.needs.prefix; });
 }
 
 std::vector<Router::LearnReport> Router::learning() const {
@@ -46,7 +48,8 @@ std::vector<Router::LearnReport> Router::learning() const {
     const auto stats = p.policy->learning();
     if (!stats) continue;
     const std::size_t at = p.name.find('\n');
-    reports.push_back({p.name.substr(0, at), at == std::string::npos ? "" : p.name.substr(at + 1), *stats});
+    reports.push_back(
+        {p.name.substr(0, at), at == std::string::npos ? "" : p.name.substr(at + 1), *stats});
   }
   return reports;
 }
@@ -90,7 +93,8 @@ void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
       row.hit_tokens = std::min(depth * block_tokens, info.prompt_tokens);
       row.hit_ratio = static_cast<double>(depth) / static_cast<double>(info.block_hashes.size());
       if (depth > 0)
-        row.hit_age_s = std::clamp(to_s(now - match_.last_use[candidates_[i]]), 0.0, kNeverUsedAgeS);
+        row.hit_age_s =
+            std::clamp(to_s(now - match_.last_use[candidates_[i]]), 0.0, kNeverUsedAgeS);
     }
     const OwnLoad& own = state.own;
     row.inflight = static_cast<double>(own.inflight);
@@ -111,13 +115,15 @@ void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
     } else {  // unknown, not zero: our own books are the next best thing
       row.running = row.inflight;
       if (row.kv_capacity_tokens > 0)
-        row.kv_usage = std::min(1.0, (row.decode_context_tokens + row.pending_prompt_tokens) / row.kv_capacity_tokens);
+        row.kv_usage = std::min(
+            1.0, (row.decode_context_tokens + row.pending_prompt_tokens) / row.kv_capacity_tokens);
       row.scrape_age_s = kNeverUsedAgeS;
     }
   }
 }
 
-void Router::route(TimeNs now, RequestId id, ActiveRequest& request, bool reconsidered, Effects& out) {
+void Router::route(TimeNs now, RequestId id, ActiveRequest& request, bool reconsidered,
+                   Effects& out) {
   const RequestInfo& info = request.info;
   collect_candidates(request);
   if (candidates_.empty()) {
@@ -184,8 +190,8 @@ void Router::repair_decision(Decision& decision) {
   decision.fallback = true;
 }
 
-LeaseId Router::open_lease(TimeNs now, RequestId id, ActiveRequest& request, const Decision& decision,
-                           const Decision::Choice& choice) {
+LeaseId Router::open_lease(TimeNs now, RequestId id, ActiveRequest& request,
+                           const Decision& decision, const Decision::Choice& choice) {
   const Fleet::Slot slot = candidates_[choice.candidate];
   InstanceState& state = fleet_.at(slot);
   const LeaseId lease_id{next_lease_++};
@@ -230,7 +236,8 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
     const LeaseId lease = open_lease(now, id, request, decision, choice);
     effect.placements.push_back(
         {choice.role, state.info.id, state.info.incarnation, choice.dp_rank, lease});
-    decision_hash_ = hash_combine(decision_hash_, state.info.id.value * 4 + static_cast<unsigned>(choice.role));
+    decision_hash_ =
+        hash_combine(decision_hash_, state.info.id.value * 4 + static_cast<unsigned>(choice.role));
   }
   ++counters_.dispatched;
   if (decision.fallback) ++counters_.fallback_decisions;
@@ -252,7 +259,8 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
   const PolicyId policy = request.policy;
   PolicyActions actions;
   for (const Placement& p : effect.placements)
-    policies_[policy].policy->on_placed(now, request.info, outcome_of(p.lease, leases_.at(p.lease)), actions);
+    policies_[policy].policy->on_placed(now, request.info, outcome_of(p.lease, leases_.at(p.lease)),
+                                        actions);
   out.push_back(std::move(effect));
   apply(now, policy, actions, out);
 }

@@ -25,7 +25,8 @@ TokenEstimator::Estimate TokenEstimator::estimate(const std::string& served_mode
   return {tokens, std::sqrt((r.error_sq + kPriorError * kPriorError) / (r.weight + 1))};
 }
 
-void TokenEstimator::learn(const std::string& served_model, std::int64_t bytes, std::int64_t tokens) {
+void TokenEstimator::learn(const std::string& served_model, std::int64_t bytes,
+                           std::int64_t tokens) {
   if (bytes <= 0 || tokens <= 0) return;
   const auto b = static_cast<double>(bytes), t = static_cast<double>(tokens);
   const double relative = (b / bytes_per_token(served_model) - t) / t;

@@ -56,11 +56,12 @@ Result<CellOutcome> run_cell(const CellSpec& spec) {
   // The oracle reads the world that it routes for; the world makes its router,
   // and so its policies, while it is being created: hence the detour.
   auto self = std::make_shared<const World*>(nullptr);
-  auto world = World::create(std::move(config), Workload(spec.plan),
-                             [self](std::string_view name) -> Result<std::unique_ptr<Policy>> {
-                               return make_any_policy(name, *self);
-                             },
-                             [self](const World* w) { *self = w; });
+  auto world = World::create(
+      std::move(config), Workload(spec.plan),
+      [self](std::string_view name) -> Result<std::unique_ptr<Policy>> {
+        return make_any_policy(name, *self);
+      },
+      [self](const World* w) { *self = w; });
   if (!world) return std::unexpected(world.error());
   (*world)->run();
   CellOutcome outcome{(*world)->result(), (*world)->records()};

@@ -16,8 +16,9 @@ class Oracle final : public ScoredPolicy {
     const TimeNs reaches = context.now + world_.network_delay();
     for (std::size_t i = 0; i < cost.size(); ++i) {
       const Engine* engine = world_.engine(context.instance(i).info.id);
-      const TimeNs first =
-          engine == nullptr ? kNever : engine->predict_first_token(reaches, world_.pending_request(), scratch_);
+      const TimeNs first = engine == nullptr ? kNever
+                                             : engine->predict_first_token(
+                                                   reaches, world_.pending_request(), scratch_);
       cost[i] = first == kNever ? 1e300 : to_ms(first - context.now);
     }
   }

@@ -17,7 +17,10 @@ Json number(const std::optional<double>& v) {
 }
 
 Json latency(const LatencySummary& s) {
-  return Json{{"mean", number(s.mean)}, {"p50", number(s.p50)}, {"p90", number(s.p90)}, {"p99", number(s.p99)}};
+  return Json{{"mean", number(s.mean)},
+              {"p50", number(s.p50)},
+              {"p90", number(s.p90)},
+              {"p99", number(s.p99)}};
 }
 
 Json cell_json(const CellResult& c) {
@@ -68,8 +71,8 @@ LatencySummary summarise(std::vector<double> values) {
   double sum = 0;
   for (double v : values) sum += v;
   std::sort(values.begin(), values.end());
-  return {sum / static_cast<double>(values.size()), percentile(values, 0.5), percentile(values, 0.9),
-          percentile(values, 0.99)};
+  return {sum / static_cast<double>(values.size()), percentile(values, 0.5),
+          percentile(values, 0.9), percentile(values, 0.99)};
 }
 
 void summarise_records(const std::vector<RequestRecord>& records, CellResult& cell) {
@@ -114,7 +117,8 @@ void summarise_records(const std::vector<RequestRecord>& records, CellResult& ce
   cell.e2e_ms = summarise(std::move(e2e));
   if (prompt > 0) cell.prefix_hit_ratio = cached / prompt;
   if (end > begin) cell.output_tokens_per_s = output / to_s(end - begin);
-  if (with_slo > 0) cell.slo_attainment = static_cast<double>(met_slo) / static_cast<double>(with_slo);
+  if (with_slo > 0)
+    cell.slo_attainment = static_cast<double>(met_slo) / static_cast<double>(with_slo);
 }
 
 ReportRun report_run_of(const std::vector<RequestRecord>& records, const CellResult& cell) {
@@ -157,21 +161,25 @@ Result<void> write_text_file(const std::string& path, const std::string& text) {
   file << text;
   file.close();
   if (!file)
-    return fail(ErrorCode::kInvalidArgument, "cannot write " + path + ": does its folder exist and is it writable?");
+    return fail(ErrorCode::kInvalidArgument,
+                "cannot write " + path + ": does its folder exist and is it writable?");
   return {};
 }
 
 std::string to_table(const std::vector<CellResult>& cells) {
-  std::string text = fmt::format("{:<24} {:>4} {:>7} {:>6} | {:>9} {:>9} {:>9} {:>9} | {:>8} {:>8} | {:>9} | {:>5} | {:>9}\n",
-                                 "policy", "seed", "count", "failed", "TTFT mean", "P50", "P90", "P99",
-                                 "TPOT", "P99", "E2E mean", "hit", "decide us");
+  std::string text = fmt::format(
+      "{:<24} {:>4} {:>7} {:>6} | {:>9} {:>9} {:>9} {:>9} | {:>8} {:>8} | {:>9} | {:>5} | {:>9}\n",
+      "policy", "seed", "count", "failed", "TTFT mean", "P50", "P90", "P99", "TPOT", "P99",
+      "E2E mean", "hit", "decide us");
   for (const CellResult& c : cells)
-    text += fmt::format("{:<24} {:>4} {:>7} {:>6} | {:>9} {:>9} {:>9} {:>9} | {:>8} {:>8} | {:>9} | {:>5} | {:>9}\n",
-                        c.policy, c.seed, c.requests, c.failed, cell_text(c.ttft_ms.mean, "{:.1f}"),
-                        cell_text(c.ttft_ms.p50, "{:.1f}"), cell_text(c.ttft_ms.p90, "{:.1f}"),
-                        cell_text(c.ttft_ms.p99, "{:.1f}"), cell_text(c.tpot_ms.mean, "{:.2f}"),
-                        cell_text(c.tpot_ms.p99, "{:.2f}"), cell_text(c.e2e_ms.mean, "{:.1f}"),
-                        cell_text(c.prefix_hit_ratio, "{:.3f}"), cell_text(c.decision_us.mean, "{:.2f}"));
+    text += fmt::format(
+        "{:<24} {:>4} {:>7} {:>6} | {:>9} {:>9} {:>9} {:>9} | {:>8} {:>8} | {:>9} | {:>5} | "
+        "{:>9}\n",
+        c.policy, c.seed, c.requests, c.failed, cell_text(c.ttft_ms.mean, "{:.1f}"),
+        cell_text(c.ttft_ms.p50, "{:.1f}"), cell_text(c.ttft_ms.p90, "{:.1f}"),
+        cell_text(c.ttft_ms.p99, "{:.1f}"), cell_text(c.tpot_ms.mean, "{:.2f}"),
+        cell_text(c.tpot_ms.p99, "{:.2f}"), cell_text(c.e2e_ms.mean, "{:.1f}"),
+        cell_text(c.prefix_hit_ratio, "{:.3f}"), cell_text(c.decision_us.mean, "{:.2f}"));
   return text;
 }
 

@@ -11,7 +11,8 @@ namespace lodestar::sim {
 World::World(WorldConfig config, Workload workload)
     : config_(std::move(config)), workload_(std::move(workload)), rng_(config_.seed) {}
 
-Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload workload, PolicyFactory factory,
+Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload workload,
+                                             PolicyFactory factory,
                                              const std::function<void(const World*)>& born) {
   std::unique_ptr<World> world(new World(std::move(config), std::move(workload)));
   if (born) born(world.get());
@@ -32,8 +33,9 @@ Result<std::unique_ptr<World>> World::create(WorldConfig config, Workload worklo
     spec.info.id = InstanceId{e};
     w.engines_[e].scrape_rng = w.rng_.fork("scrape", e);
     if (auto made = w.make_engine(e); !made) return std::unexpected(made.error());
-    const bool joins = std::any_of(spec.faults.begin(), spec.faults.end(),
-                                   [](const EngineFault& f) { return f.kind == EngineFault::Kind::kJoin; });
+    const bool joins =
+        std::any_of(spec.faults.begin(), spec.faults.end(),
+                    [](const EngineFault& f) { return f.kind == EngineFault::Kind::kJoin; });
     w.engines_[e].present = !joins;
     if (!joins) w.bring_up(e);
   }
@@ -84,7 +86,8 @@ void World::run() {
     std::size_t which = 0;
     const TimeNs engine_at = earliest_engine(which);
     if (arrival == kNever && open_ == 0) break;
-    if (arrival == kNever && engine_at == kNever && waiting_items_ == 0) break;  // stuck: unfinished
+    if (arrival == kNever && engine_at == kNever && waiting_items_ == 0)
+      break;  // stuck: unfinished
     const TimeNs item_at = heap_.empty() ? kNever : heap_.front().at;
     const TimeNs next = std::min({arrival, engine_at, item_at});
     LODESTAR_CHECK(next != kNever && next >= now_);
@@ -101,25 +104,40 @@ void World::run() {
     } else {
       arrive();
     }
-    if (config_.progress && (++turns & 0xffff) == 0) config_.progress(records_.size() - open_, now_);
+    if (config_.progress && (++turns & 0xffff) == 0)
+      config_.progress(records_.size() - open_, now_);
   }
 }
 
 void World::handle_item(const Item& item) {
   switch (item.kind) {
-    case Kind::kFault: begin_fault(item.a, config_.engines[item.a].faults[item.b]); break;
-    case Kind::kFaultEnd: end_fault(item.a, config_.engines[item.a].faults[item.b]); break;
-    case Kind::kSubmit: submit(item.a, static_cast<std::uint32_t>(item.b)); break;
+    case Kind::kFault:
+      begin_fault(item.a, config_.engines[item.a].faults[item.b]);
+      break;
+    case Kind::kFaultEnd:
+      end_fault(item.a, config_.engines[item.a].faults[item.b]);
+      break;
+    case Kind::kSubmit:
+      submit(item.a, static_cast<std::uint32_t>(item.b));
+      break;
     case Kind::kReport: {
       const Report r = reports_[item.a];
       free_reports_.push_back(item.a);
       report(r);
       break;
     }
-    case Kind::kScrape: scrape(item.a); break;
-    case Kind::kGauges: deliver_gauges(item.a, item.b); break;
-    case Kind::kProgress: send_progress(); break;
-    case Kind::kTimer: tell_router(Timer{}); break;
+    case Kind::kScrape:
+      scrape(item.a);
+      break;
+    case Kind::kGauges:
+      deliver_gauges(item.a, item.b);
+      break;
+    case Kind::kProgress:
+      send_progress();
+      break;
+    case Kind::kTimer:
+      tell_router(Timer{});
+      break;
     case Kind::kPublish: {
       const auto [policy, job] = trainings_[item.a];
       trainings_[item.a].second.reset();
@@ -138,7 +156,8 @@ EngineRequest World::engine_request(std::uint32_t index, std::int64_t output_tok
   r.prompt_tokens = live.request.prompt_tokens;
   r.output_tokens = output_tokens;
   r.output_seed = hash_combine(config_.seed, live.request.index);
-  block_hashes(live.request.content, live.truth.output, config_.router_block_tokens, r.block_hashes);
+  block_hashes(live.request.content, live.truth.output, config_.router_block_tokens,
+               r.block_hashes);
   return r;
 }
 
@@ -169,7 +188,8 @@ void World::arrive() {
   info.served_model = config_.served_model;
   info.prompt_tokens = static_cast<double>(request.prompt_tokens);
   info.block_tokens = config_.router_block_tokens;
-  const auto blocks = static_cast<std::ptrdiff_t>(request.prompt_tokens / config_.router_block_tokens);
+  const auto blocks =
+      static_cast<std::ptrdiff_t>(request.prompt_tokens / config_.router_block_tokens);
   info.block_hashes.assign(pending_.block_hashes.begin(), pending_.block_hashes.begin() + blocks);
   if (request.session != 0) info.session_key = std::to_string(request.session);
   info.slo = request.slo;
@@ -205,14 +225,16 @@ void World::apply(const Effects& effects) {
       push(std::max(w->at, now_), Kind::kTimer);
     } else if (const auto* t = std::get_if<Train>(&effect)) {
       trainings_.emplace_back(t->policy, t->job);
-      push(now_ + t->job->simulated_duration(), Kind::kPublish, static_cast<std::uint32_t>(trainings_.size() - 1));
+      push(now_ + t->job->simulated_duration(), Kind::kPublish,
+           static_cast<std::uint32_t>(trainings_.size() - 1));
     } else if (const auto* c = std::get_if<Cancel>(&effect)) {
       const auto index = static_cast<std::uint32_t>(c->request.value - 1);
       const Live& live = live_[index];
       for (std::uint32_t s = 0; s < live.placements.size(); ++s) {
         if (live.placements[s].lease != c->lease) continue;
         const std::uint32_t e = live.placements[s].instance.value;
-        if (engines_[e].present && engines_[e].engine->abort(now_, engine_id(index, live.epoch, s))) refresh(e);
+        if (engines_[e].present && engines_[e].engine->abort(now_, engine_id(index, live.epoch, s)))
+          refresh(e);
       }
     }
   }
@@ -256,7 +278,8 @@ void World::submit(std::uint32_t index, std::uint32_t epoch) {
   request.id = engine_id(index, epoch, live.stage);
   const std::int64_t block = state.engine->config().block_tokens;
   if (block != config_.router_block_tokens)
-    block_hashes(live.request.content, live.truth.output, static_cast<int>(block), request.block_hashes);
+    block_hashes(live.request.content, live.truth.output, static_cast<int>(block),
+                 request.block_hashes);
   records_[index].instance = e;
   if (auto ok = state.engine->submit(now_, std::move(request)); !ok) {
     // The engine answers 400: the client's request, not the instance, is at fault.

@@ -61,7 +61,8 @@ class World {
  public:
   // `born` gets the world's address before the factory is first called, so that
   // simulator-only policies (oracle.h) can be made; it may be empty.
-  static Result<std::unique_ptr<World>> create(WorldConfig config, Workload workload, PolicyFactory factory,
+  static Result<std::unique_ptr<World>> create(WorldConfig config, Workload workload,
+                                               PolicyFactory factory,
                                                const std::function<void(const World*)>& born = {});
   // Runs until nothing is left to happen. Once.
   void run();
@@ -80,7 +81,15 @@ class World {
 
  private:
   enum class Kind : std::uint8_t {
-    kFault, kFaultEnd, kSubmit, kReport, kScrape, kGauges, kProgress, kTimer, kPublish
+    kFault,
+    kFaultEnd,
+    kSubmit,
+    kReport,
+    kScrape,
+    kGauges,
+    kProgress,
+    kTimer,
+    kPublish
   };
   struct Item {
     TimeNs at;

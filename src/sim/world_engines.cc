@@ -51,7 +51,8 @@ void World::report(const Report& r) {
     tell_router(FirstToken{placement.lease});
     if (router_->needs_progress() && !r.event.finished) {
       streaming_.push_back(r.index);
-      if (!std::exchange(progress_running_, true)) push(now_ + config_.progress_period, Kind::kProgress);
+      if (!std::exchange(progress_running_, true))
+        push(now_ + config_.progress_period, Kind::kProgress);
     }
   }
   if (!r.event.finished) return;
@@ -80,7 +81,8 @@ void World::send_progress() {
     if (!live.active) continue;
     streaming_[kept++] = index;
     if (live.seen_tokens <= live.reported_tokens) continue;
-    batch.items.push_back({live.placements[live.stage].lease, live.seen_tokens - live.reported_tokens});
+    batch.items.push_back(
+        {live.placements[live.stage].lease, live.seen_tokens - live.reported_tokens});
     live.reported_tokens = live.seen_tokens;
   }
   streaming_.resize(kept);
@@ -127,7 +129,8 @@ CellResult World::result() const {
     const EngineState& state = engines_[e];
     const DurationNs busy = state.busy_before + state.engine->stats().busy;
     cell.instances.push_back({config_.engines[e].info.name, 0, to_s(busy) / total_s});
-    cell.preemptions += static_cast<std::uint64_t>(state.preemptions_before + state.engine->stats().preemptions);
+    cell.preemptions +=
+        static_cast<std::uint64_t>(state.preemptions_before + state.engine->stats().preemptions);
   }
   summarise_records(records_, cell);
   cell.unfinished = open_;

@@ -17,7 +17,9 @@ void World::schedule_faults() {
 void World::begin_fault(std::uint32_t e, const EngineFault& fault) {
   EngineState& state = engines_[e];
   switch (fault.kind) {
-    case EngineFault::Kind::kSlow: state.engine->set_slowdown(fault.factor); break;
+    case EngineFault::Kind::kSlow:
+      state.engine->set_slowdown(fault.factor);
+      break;
     case EngineFault::Kind::kFreeze:
       state.engine->freeze(now_, fault.until);
       refresh(e);
@@ -41,10 +43,17 @@ void World::begin_fault(std::uint32_t e, const EngineFault& fault) {
 void World::end_fault(std::uint32_t e, const EngineFault& fault) {
   EngineState& state = engines_[e];
   switch (fault.kind) {
-    case EngineFault::Kind::kSlow: state.engine->set_slowdown(1.0); break;
-    case EngineFault::Kind::kFreeze: break;  // the engine thaws by itself
-    case EngineFault::Kind::kCrash: bring_up(e); break;
-    case EngineFault::Kind::kJoin: crash_engine(e); break;  // joined for a while only
+    case EngineFault::Kind::kSlow:
+      state.engine->set_slowdown(1.0);
+      break;
+    case EngineFault::Kind::kFreeze:
+      break;  // the engine thaws by itself
+    case EngineFault::Kind::kCrash:
+      bring_up(e);
+      break;
+    case EngineFault::Kind::kJoin:
+      crash_engine(e);
+      break;  // joined for a while only
     case EngineFault::Kind::kLeave:
       take_down(e);
       bring_up(e);

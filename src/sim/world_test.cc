@@ -64,7 +64,9 @@ TEST(World, SameSeedSameBitsOverEveryPolicyWithFaultsJitterAndScrapeLoss) {
     };
     EXPECT_EQ(once(7), once(7)) << row.name;
     // Jitter differs, so times differ; a rule that looks at load must notice.
-    if (row.name == "least-request") { EXPECT_NE(once(7).first, once(8).first); }
+    if (row.name == "least-request") {
+      EXPECT_NE(once(7).first, once(8).first);
+    }
   }
 }
 
@@ -94,9 +96,13 @@ TEST(World, CrashFailsWhatStreamsAndRetriesWhatHasNoByteYet) {
   for (const RequestRecord& r : w->records()) {
     failed += r.failed;
     retried += r.attempts > 1;
-    if (r.attempts > 1 && !r.failed) { EXPECT_EQ(r.instance, 1u); }
+    if (r.attempts > 1 && !r.failed) {
+      EXPECT_EQ(r.instance, 1u);
+    }
     // While the engine is away nothing may be placed there.
-    if (r.arrival > from_s(1.0) && r.arrival < from_s(5.0)) { EXPECT_EQ(r.instance, 1u) << to_s(r.arrival); }
+    if (r.arrival > from_s(1.0) && r.arrival < from_s(5.0)) {
+      EXPECT_EQ(r.instance, 1u) << to_s(r.arrival);
+    }
   }
   EXPECT_GT(failed, 0u);
   EXPECT_GT(retried, 0u);
@@ -107,7 +113,8 @@ TEST(World, CrashFailsWhatStreamsAndRetriesWhatHasNoByteYet) {
 TEST(World, RestartedEngineStartsWithAnEmptyCacheInTheRoutersEyes) {
   WorldConfig c = config_of(1, "lmetric");
   c.engines[0].faults = {fault(EngineFault::Kind::kCrash, 30.0)};
-  auto plan = std::make_shared<WorkloadPlan>(*plan_of(2, 1000, 60'000));  // 2nd shares half with the 1st
+  auto plan =
+      std::make_shared<WorkloadPlan>(*plan_of(2, 1000, 60'000));  // 2nd shares half with the 1st
   const auto w = run(std::move(c), plan);
   ASSERT_FALSE(w->records()[1].failed);
   EXPECT_EQ(w->records()[1].cached_tokens, 0);
@@ -146,13 +153,16 @@ TEST(World, SlowAndFrozenEnginesDelayTheirRequests) {
 class HoldForever final : public Policy {
  public:
   Needs needs() const override { return {}; }
-  void decide(const DecisionContext&, Decision& out, PolicyActions&) override { out.kind = Decision::Kind::kHold; }
+  void decide(const DecisionContext&, Decision& out, PolicyActions&) override {
+    out.kind = Decision::Kind::kHold;
+  }
 };
 
 TEST(World, RunWithHeldRequestsEndsAndSaysSo) {
-  const auto w = run(config_of(2), plan_of(5, 500, 10), [](std::string_view) -> Result<std::unique_ptr<Policy>> {
-    return std::make_unique<HoldForever>();
-  });
+  const auto w = run(config_of(2), plan_of(5, 500, 10),
+                     [](std::string_view) -> Result<std::unique_ptr<Policy>> {
+                       return std::make_unique<HoldForever>();
+                     });
   EXPECT_EQ(w->unfinished(), 5u);
   EXPECT_EQ(w->result().unfinished, 5u);
 }
@@ -168,9 +178,10 @@ class OutputLengthSpy final : public Policy {
 };
 
 TEST(World, RouterNeverSeesTheTrueOutputLength) {
-  run(config_of(1), plan_of(5, 500, 10, 77), [](std::string_view) -> Result<std::unique_ptr<Policy>> {
-    return std::make_unique<OutputLengthSpy>();
-  });
+  run(config_of(1), plan_of(5, 500, 10, 77),
+      [](std::string_view) -> Result<std::unique_ptr<Policy>> {
+        return std::make_unique<OutputLengthSpy>();
+      });
 }
 
 TEST(World, OracleIsNotBeatenByCountingOnUnequalEngines) {

@@ -22,7 +22,8 @@ inline WorldEngine a30(const std::string& name) {
 
 // n requests of `prompt` tokens, every `gap_ms`; each pair of neighbours shares
 // its first half.
-inline std::shared_ptr<const WorkloadPlan> plan_of(int n, std::int64_t prompt, double gap_ms, std::int64_t output = 20) {
+inline std::shared_ptr<const WorkloadPlan> plan_of(int n, std::int64_t prompt, double gap_ms,
+                                                   std::int64_t output = 20) {
   auto plan = std::make_shared<WorkloadPlan>();
   for (int i = 0; i < n; ++i) {
     PlannedRequest r;
@@ -30,8 +31,10 @@ inline std::shared_ptr<const WorkloadPlan> plan_of(int n, std::int64_t prompt, d
     r.prompt_tokens = prompt;
     r.output_tokens = output;
     r.spans_begin = plan->spans.size();
-    append_span(plan->spans, r.spans_begin, {hash_combine(1, static_cast<std::uint64_t>(i / 2)), 0, prompt / 2});
-    append_span(plan->spans, r.spans_begin, {hash_combine(2, static_cast<std::uint64_t>(i)), 0, prompt - prompt / 2});
+    append_span(plan->spans, r.spans_begin,
+                {hash_combine(1, static_cast<std::uint64_t>(i / 2)), 0, prompt / 2});
+    append_span(plan->spans, r.spans_begin,
+                {hash_combine(2, static_cast<std::uint64_t>(i)), 0, prompt - prompt / 2});
     r.spans_end = plan->spans.size();
     r.output = {hash_combine(3, static_cast<std::uint64_t>(i)), 0, output};
     plan->heads.push_back(static_cast<std::uint32_t>(i));

@@ -14,13 +14,14 @@
 namespace lodestar::testing {
 namespace {
 using sim::RequestRecord;
+using sim::Workload;
 using sim::World;
 using sim::WorldConfig;
-using sim::Workload;
 
 std::unique_ptr<World> run(WorldConfig config, int requests, double gap_ms) {
-  auto world = World::create(std::move(config), Workload(sim::testing::plan_of(requests, 1200, gap_ms, 30)),
-                             make_test_policy);
+  auto world =
+      World::create(std::move(config), Workload(sim::testing::plan_of(requests, 1200, gap_ms, 30)),
+                    make_test_policy);
   EXPECT_TRUE(world.has_value());
   (*world)->run();
   return std::move(*world);
@@ -50,15 +51,18 @@ TEST_P(InSimulator, EveryRequestEndsOnceUnderFaults) {
   for (Fleet::Slot s : w->router().fleet().present())
     EXPECT_EQ(w->router().fleet().at(s).own.inflight, 0) << w->router().fleet().at(s).info.name;
   for (const RequestRecord& r : w->records()) {
-    if (!r.failed) { EXPECT_EQ(r.output_tokens, 30); }
+    if (!r.failed) {
+      EXPECT_EQ(r.output_tokens, 30);
+    }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryPolicy, InSimulator, ::testing::ValuesIn(all_policies()), [](const auto& row) {
-  std::string name = row.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(EveryPolicy, InSimulator, ::testing::ValuesIn(all_policies()),
+                         [](const auto& row) {
+                           std::string name = row.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(InSimulatorShape, HeldRequestsAreAnsweredOutOfOrder) {
   const auto w = run(sim::testing::config_of(1, std::string(kHoldReorder)), 40, 4);

@@ -40,7 +40,9 @@ Json base_cell() {
     draws = hash_combine(draws, bits(rng.exponential(3)));
     draws = hash_combine(draws, rng.below(1 + static_cast<std::uint64_t>(i)));
   }
-  return Json{{"policy", "base"}, {"seed", 1}, {"maths", fmt::format("{:016x}", maths)},
+  return Json{{"policy", "base"},
+              {"seed", 1},
+              {"maths", fmt::format("{:016x}", maths)},
               {"draws", fmt::format("{:016x}", draws)},
               {"state_hash", fmt::format("{:016x}", rng.state_hash())}};
 }
@@ -49,13 +51,11 @@ Json base_cell() {
 std::string records_hash(const std::vector<sim::RequestRecord>& records) {
   std::uint64_t h = records.size();
   for (const sim::RequestRecord& r : records) {
-    for (std::uint64_t v : {static_cast<std::uint64_t>(r.arrival),
-                            static_cast<std::uint64_t>(r.first_token),
-                            static_cast<std::uint64_t>(r.last_token),
-                            static_cast<std::uint64_t>(r.cached_tokens),
-                            static_cast<std::uint64_t>(r.instance),
-                            static_cast<std::uint64_t>(r.attempts),
-                            static_cast<std::uint64_t>(r.failed)})
+    for (std::uint64_t v :
+         {static_cast<std::uint64_t>(r.arrival), static_cast<std::uint64_t>(r.first_token),
+          static_cast<std::uint64_t>(r.last_token), static_cast<std::uint64_t>(r.cached_tokens),
+          static_cast<std::uint64_t>(r.instance), static_cast<std::uint64_t>(r.attempts),
+          static_cast<std::uint64_t>(r.failed)})
       h = hash_combine(h, v);
   }
   return fmt::format("{:016x}", h);
@@ -73,16 +73,19 @@ T take(Result<T> result, const std::string& what) {
 void run_scenario(const std::string& folder, const std::string& name, std::uint64_t seeds,
                   Json& cells) {
   const std::string path = folder + "/" + name;
-  const auto cluster = std::make_shared<const sim::Cluster>(
-      take(sim::load_cluster(path + ".cluster.yaml"), name));
+  const auto cluster =
+      std::make_shared<const sim::Cluster>(take(sim::load_cluster(path + ".cluster.yaml"), name));
   const sim::WorkloadSpec spec = take(sim::load_workload(path + ".workload.yaml"), name);
   const auto trace = take(sim::load_trace_of(spec), name);
   for (std::uint64_t seed = spec.seed; seed < spec.seed + seeds; ++seed) {
     const auto plan = take(sim::make_plan(spec, trace.get(), seed), name);
     for (const std::string_view policy : sim::policy_names()) {
-      const auto outcome = take(sim::run_cell({.cluster = cluster, .plan = plan,
-                                               .policy = std::string(policy), .seed = seed,
-                                               .wall_ns = {}, .progress = {}}),
+      const auto outcome = take(sim::run_cell({.cluster = cluster,
+                                               .plan = plan,
+                                               .policy = std::string(policy),
+                                               .seed = seed,
+                                               .wall_ns = {},
+                                               .progress = {}}),
                                 fmt::format("{} with {}", name, policy));
       Json cell = Json::parse(sim::to_json({outcome.result}))["cells"][0];
       cell.erase("decision_us");  // wall-clock time

@@ -12,13 +12,17 @@ import unittest
 from engine_process import BIN, Engine, lodestar, require_binary
 
 OPEN_LOOP = '''
-synthetic: {kind: shared-prefix, share: 0.5, prompt_tokens: [500, 1000], prefixes_per_length: 4, uses_per_prefix: 20, output_tokens: {min: 10, max: 30}}
+synthetic:
+  {kind: shared-prefix, share: 0.5, prompt_tokens: [500, 1000], prefixes_per_length: 4,
+   uses_per_prefix: 20, output_tokens: {min: 10, max: 30}}
 arrivals: {kind: poisson, rate_rps: 5}
 max_requests: 60
 warmup_requests: 10
 '''
 TURNS = '''
-synthetic: {kind: multi-turn, sessions: 5, turns: 4, system_prompt_tokens: 100, new_tokens: 50, think_time_s: 0.5, output_tokens: 40}
+synthetic:
+  {kind: multi-turn, sessions: 5, turns: 4, system_prompt_tokens: 100, new_tokens: 50,
+   think_time_s: 0.5, output_tokens: 40}
 arrivals: {kind: closed, concurrency: 5}
 '''
 
@@ -45,8 +49,8 @@ class BenchLive(unittest.TestCase):
     def test_prompts_are_exact_and_the_result_has_the_simulators_form(self):
         with Engine('--gpu', 'a30', '--time-scale', 5) as engine:
             samples = self.file('samples.jsonl')
-            done, result = self.bench(engine.url, OPEN_LOOP, '--time-scale', 5, '--samples', samples,
-                                      '--label', 'direct')
+            done, result = self.bench(engine.url, OPEN_LOOP, '--time-scale', 5,
+                                      '--samples', samples, '--label', 'direct')
             cell, bench = result['cells'][0], result['bench']
             self.assertEqual((cell['policy'], cell['requests'], cell['failed']), ('direct', 50, 0))
             self.assertNotIn('decision_hash', cell)
@@ -117,7 +121,8 @@ class BenchLive(unittest.TestCase):
         done = lodestar('bench', '--target', 'https://x', '--workload', workload, check=False)
         self.assertEqual(done.returncode, 2)
         self.assertIn('https', done.stderr)
-        done = lodestar('bench', '--target', 'http://127.0.0.1:1', '--workload', workload, check=False)
+        done = lodestar('bench', '--target', 'http://127.0.0.1:1', '--workload', workload,
+                        check=False)
         self.assertEqual(done.returncode, 2)
         self.assertIn('127.0.0.1:1', done.stderr)
 

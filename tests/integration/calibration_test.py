@@ -17,7 +17,9 @@ TIME_SCALE = 4
 TRIES = 3
 TOLERANCE = 0.05
 WORKLOAD = '''
-synthetic: {kind: shared-prefix, share: 0.5, prompt_tokens: [1000, 2000, 4000], prefixes_per_length: 10, uses_per_prefix: 10, output_tokens: {min: 50, max: 150}}
+synthetic:
+  {kind: shared-prefix, share: 0.5, prompt_tokens: [1000, 2000, 4000], prefixes_per_length: 10,
+   uses_per_prefix: 10, output_tokens: {min: 50, max: 150}}
 arrivals: {kind: poisson, rate_rps: 4}
 max_requests: 240
 warmup_requests: 20
@@ -47,9 +49,10 @@ class Calibration(unittest.TestCase):
                 errors = {name: live[name]['mean'] / expected[name]['mean'] - 1
                           for name in ('ttft_ms', 'tpot_ms')}
                 hit = live['prefix_hit_ratio'] - expected['prefix_hit_ratio']
-                print(f'try {attempt + 1}: ' + ', '.join(
-                    f'{name} {live[name]["mean"]:.1f} live, {expected[name]["mean"]:.1f} simulated '
-                    f'({100 * error:+.1f} %)' for name, error in errors.items()) + f', hit {hit:+.4f}')
+                print(f'try {attempt + 1}: hit {hit:+.4f}')
+                for name, error in errors.items():
+                    print(f'  {name} {live[name]["mean"]:.1f} live, '
+                          f'{expected[name]["mean"]:.1f} simulated ({100 * error:+.1f} %)')
                 if all(abs(error) <= TOLERANCE for error in errors.values()):
                     break
             else:
@@ -61,7 +64,8 @@ class Calibration(unittest.TestCase):
                    for i in range(2)]
         try:
             lodestar('bench', '--target', ','.join(e.url for e in engines), '--workload',
-                     path('w.yaml'), '--time-scale', TIME_SCALE, '--json', path('live.json'), '--quiet')
+                     path('w.yaml'), '--time-scale', TIME_SCALE, '--json', path('live.json'),
+                     '--quiet')
         finally:
             for engine in engines:
                 engine.stop()

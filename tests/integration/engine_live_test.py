@@ -12,7 +12,8 @@ import unittest
 from engine_process import BIN, PATIENCE_S, Engine, lodestar, require_binary
 
 GROUP = '''# One group's keys at top level, without presets.
-gpu: {peak_tflops: 165, bandwidth_gb_s: 933, eta_c: 0.74, eta_m: 0.75, eta_kv: 0.8, eta_kvm: 0.4, eta_a: 0.6, p: 2.0, memory_gb: 24}
+gpu: {peak_tflops: 165, bandwidth_gb_s: 933, eta_c: 0.74, eta_m: 0.75, eta_kv: 0.8, eta_kvm: 0.4,
+      eta_a: 0.6, p: 2.0, memory_gb: 24}
 served_model: llama-3.1-8b
 kv_capacity_tokens: 20000
 max_model_len: 8000
@@ -42,7 +43,7 @@ class EngineLive(unittest.TestCase):
             done = lodestar('engine', '--config', f.name, check=False)
             self.assertEqual(done.returncode, 2)
             self.assertIn('kv_capacity_tokenz', done.stderr)
-            self.assertIn(f'{f.name}:6', done.stderr)
+            self.assertIn(f'{f.name}:7', done.stderr)
         done = lodestar('engine', '--gpu', 'abacus', check=False)
         self.assertEqual(done.returncode, 2)
         self.assertIn('a30', done.stderr)
@@ -70,7 +71,8 @@ class EngineLive(unittest.TestCase):
         with Engine('--gpu', 'a30', '--time-scale', 50) as engine:
             engine.request('POST', '/v1/completions', {'prompt': 'x', 'max_tokens': 5})
             page = engine.request('GET', '/metrics')[2]
-        done = subprocess.run([promtool, 'check', 'metrics'], input=page, capture_output=True, text=True)
+        done = subprocess.run([promtool, 'check', 'metrics'], input=page, capture_output=True,
+                              text=True)
         complaints = [line for line in (done.stdout + done.stderr).splitlines()
                       if "should not contain ':'" not in line
                       and not line.startswith('vllm:iteration_tokens_total non-counter')]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lodestar` subcommands as processes, for the tests of the emulated engine and the load generator."""
+"""`lodestar` subcommands as processes, for the tests of the engine and the load generator."""
 import http.client
 import json
 import os
@@ -53,7 +53,8 @@ class Engine:
         connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE_S)
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
-        connection.request(method, path, body, {'Content-Type': 'application/json', **(headers or {})})
+        headers = {'Content-Type': 'application/json', **(headers or {})}
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         text = response.read().decode()
         connection.close()
