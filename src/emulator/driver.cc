@@ -14,12 +14,18 @@ EngineDriver::EngineDriver(net::Executor executor, DriverConfig config)
     : executor_(executor), config_(std::move(config)), wake_(executor) {
   for (const sim::EngineFault& fault : config_.faults) {
     if (fault.kind == Kind::kJoin) down_ = true;
-    faults_.push_back({fault.at, true, fault});
+    add_fault({fault.at, true, fault});
     if (fault.until > fault.at && fault.kind != Kind::kFreeze)
-      faults_.push_back({fault.until, false, fault});
+      add_fault({fault.until, false, fault});
   }
-  std::stable_sort(faults_.begin(), faults_.end(),
-                   [](const FaultEvent& a, const FaultEvent& b) { return a.at < b.at; });
+}
+
+// Keeps them by time; equal times stay in the file's order.
+void EngineDriver::add_fault(FaultEvent event) {
+  const auto at =
+      std::upper_bound(faults_.begin(), faults_.end(), event.at,
+                       [](TimeNs time, const FaultEvent& other) { return time < other.at; });
+  faults_.insert(at, std::move(event));
 }
 
 Result<std::unique_ptr<EngineDriver>> EngineDriver::create(net::Executor executor,

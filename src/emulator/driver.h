@@ -88,6 +88,7 @@ class EngineDriver {
   };
 
   EngineDriver(net::Executor executor, DriverConfig config);
+  void add_fault(FaultEvent event);
   Result<void> restart();
   TimeNs next_time() const;
   void advance_to(TimeNs now);
