@@ -189,6 +189,10 @@ int run_sim(SimArgs args) {
     return 0;
   }
   args.policies = rejoin_policies(args.policies);  // "name:a=1,b=2" holds commas too
+  if (args.policies == std::vector<std::string>{"all"}) {
+    const auto names = sim::policy_names();
+    args.policies.assign(names.begin(), names.end());
+  }
   if (args.cluster.empty() || args.workload.empty() || args.policies.empty())
     return fail_with({.code = ErrorCode::kInvalidArgument,
                       .message = "--cluster, --workload and --policy are required (see --help)"});
@@ -213,7 +217,7 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   CLI::App* cmd = app.add_subcommand("sim", "Simulate policies on a cluster and a workload");
   cmd->add_option("--cluster", args->cluster, "Cluster file (YAML)");
   cmd->add_option("--workload", args->workload, "Workload file (YAML)");
-  cmd->add_option("--policy", args->policies, "Policy name, or several separated by commas")
+  cmd->add_option("--policy", args->policies, "Policy name, several separated by commas, or all")
       ->delimiter(',');
   cmd->add_option("--seeds", args->seeds, "Number of seeds to run per policy")
       ->check(CLI::Range(1, 1000))
