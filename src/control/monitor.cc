@@ -98,7 +98,10 @@ net::Task<Result<net::Response>> Monitor::State::get(Engine& engine, std::string
   engine.status.why = error.message;
   // Nothing could be sent: nobody listens, which no busy engine looks like.
   const bool refused = error.code == ErrorCode::kConnection && error.retry == Retry::kYes;
-  if (refused) engine.was_refused = true;
+  if (refused) {
+    engine.was_refused = true;
+    engine.next_metrics = 0;  // they will tell whether it restarted
+  }
   if (refused || engine.failures >= options.unhealthy_after) engine.reachable = false;
   co_return answer;
 }
@@ -215,7 +218,10 @@ void Monitor::State::take_sample(Engine& engine, const engines::EngineSample& sa
 
 // Tells the router what has changed about the instance as a whole.
 void Monitor::State::announce(Engine& engine) {
-  const bool up = engine.reachable && engine.health_ok && engine.discovered;
+  // Back after a refusal, but not yet scraped: it may be another life of the engine, whose
+  // cache is empty, so it is no candidate before that is known.
+  const bool up =
+      engine.reachable && engine.health_ok && engine.discovered && !engine.was_refused;
   if (up) {
     if (!engine.announced_up || engine.info_changed) emit(InstanceUp{engine.info});
     if (!engine.announced_up)
