@@ -28,6 +28,8 @@ constexpr ParamSpec kParams[] = {
     {"clip_ttft", 0, 0, 1, "what happens above ttft_limit_ms"},
     {"min_rows", 256, 2, 1e6, "usable rows without which no round starts"},
     {"us_per_row_epoch", 14, 0, 1e6, "simulated training time per row and epoch, microseconds"},
+    {"time_scale", 1, 1e-3, 1e3,
+     "engine seconds per router second: the published label is in engine seconds (emulation)"},
     {"train_seed", 42, 0, 1e9, "seed of weights, dropout, split and order in each round"},
 };
 
@@ -50,6 +52,7 @@ LodestarPaperOptions options_of(const PolicyParams& params, bool gpu_labels) {
   o.min_rows = count(params, "min_rows");
   o.ttft_limit_ms = params.at("ttft_limit_ms");
   o.clip_ttft = params.at("clip_ttft") >= 0.5;
+  o.time_scale = params.at("time_scale");
   o.k = count(params, "k");
   o.kv_threshold = params.at("kv_threshold");
   o.min_hit_tokens = params.at("min_hit_tokens");

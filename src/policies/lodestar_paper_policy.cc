@@ -45,7 +45,9 @@ void LodestarPaperPolicy::read_features(const DecisionContext& context) {
       if (label.hardware != hardware) label = {hardware, learn::paper_gpu_class(hardware)};
       gpu = label.gpu;
     }
-    features_[i] = learn::paper_features(context.rows[i], gpu);
+    FeatureRow row = context.rows[i];
+    row.hit_age_s *= options_.time_scale;
+    features_[i] = learn::paper_features(row, gpu);
     if (features_[i].usable()) moments_.add(features_[i]);
   }
 }
@@ -170,7 +172,7 @@ void LodestarPaperPolicy::on_first_token(TimeNs now, const Outcome& outcome,
   if (it == pending_.end() || !outcome.ttft_ms) return;
   const Pending pending = it->second;
   pending_.erase(it);
-  learn_label(pending, *outcome.ttft_ms, actions);
+  learn_label(pending, *outcome.ttft_ms * options_.time_scale, actions);
 }
 
 void LodestarPaperPolicy::on_settled(TimeNs now, const Outcome& outcome, PolicyActions& actions) {

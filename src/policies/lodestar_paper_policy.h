@@ -45,6 +45,10 @@ struct LodestarPaperOptions {
   std::size_t theta = 1000;         // new labels per round
   std::size_t min_rows = 256;       // fewer usable rows than this: the round waits
   double ttft_limit_ms = 15000;
+  // Engine seconds per second of the router's clock. The label is not normalised, so
+  // a router in front of engines at 5x real time would learn from labels a fifth as
+  // large, under the same noise of initial weights.
+  double time_scale = 1;
   bool clip_ttft = false;           // false: drop what is above the limit
   std::size_t k = 2;                // 0: no filter
   double kv_threshold = 0.8;

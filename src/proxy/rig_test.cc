@@ -4,6 +4,8 @@
 
 #include <conformance/test_policies.h>
 
+#include <future>
+
 namespace lodestar::proxy::testing {
 
 std::string chat_stream(int tokens, bool usage) {
@@ -53,6 +55,22 @@ net::Task<void> die(net::ServerResponse& response, std::string text) {
 }
 
 }  // namespace
+
+namespace {
+
+net::Task<void> tell_when_drained(net::Server& server, std::shared_ptr<std::promise<void>> done) {
+  co_await server.drained();
+  done->set_value();
+}
+
+}  // namespace
+
+FakeEngine::~FakeEngine() {
+  server->drain(0);
+  const auto done = std::make_shared<std::promise<void>>();
+  net::spawn(runtime_.executor(0), tell_when_drained(*server, done), "fake engine");
+  done->get_future().wait();
+}
 
 FakeEngine::Script streams(std::string text, std::size_t piece) {
   return [text, piece](FakeEngine&, net::ServerRequest&, net::ServerResponse& r) {

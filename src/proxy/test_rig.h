@@ -89,11 +89,12 @@ class FakeEngine {
       std::function<net::Task<void>(FakeEngine&, net::ServerRequest&, net::ServerResponse&)>;
 
   FakeEngine(net::Runtime& runtime, Script run, std::vector<std::string> models = {"m"})
-      : script(std::move(run)), models_(std::move(models)) {
+      : script(std::move(run)), runtime_(runtime), models_(std::move(models)) {
     server = std::move(*net::Server::listen(
         runtime, {},
         [this](net::ServerRequest& q, net::ServerResponse& r) { return handle(q, r); }));
   }
+  ~FakeEngine();  // cuts what is left and waits for its handlers: the runtime must run
   std::uint16_t port() const { return server->port(); }
   std::vector<Seen> seen() {
     const std::lock_guard lock(mutex_);
@@ -144,6 +145,7 @@ class FakeEngine {
     (void)co_await response.send(status, std::move(headers), body);
   }
 
+  net::Runtime& runtime_;
   std::vector<std::string> models_;
   std::mutex mutex_;
   std::vector<Seen> seen_;
