@@ -94,22 +94,37 @@ sim::CellResult cell_of(const Run& run, const std::string& label, TimeNs from, T
   return cell;
 }
 
-void print_instances(const std::vector<Run>& runs) {
+// The same instances, by name, in the same order in every run.
+void unify_instances(std::vector<Run>& runs) {
   std::vector<std::string> names;
   for (const Run& run : runs) names.insert(names.end(), run.instances.begin(), run.instances.end());
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  if (names.empty()) return;
-  fmt::print("\nrequests per instance\n");
-  for (const std::string& name : names) {
-    fmt::print("  {:<28}", name);
-    for (const Run& run : runs) {
-      const auto it = std::find(run.instances.begin(), run.instances.end(), name);
-      const auto index = static_cast<std::uint32_t>(it - run.instances.begin());
-      const auto n = std::count_if(run.records.begin(), run.records.end(),
-                                   [&](const auto& r) { return r.counted && r.instance == index; });
-      fmt::print(" {:>18}", fmt::format("{}: {}", run.label, n));
+  for (Run& run : runs) {
+    for (sim::RequestRecord& r : run.records) {
+      if (r.instance >= run.instances.size()) continue;
+      const auto at = std::lower_bound(names.begin(), names.end(), run.instances[r.instance]);
+      r.instance = static_cast<std::uint32_t>(at - names.begin());
     }
+    run.instances = names;
+  }
+}
+
+// "A30-2" is an A30 to people; other names are their own group.
+std::string group_of(const std::string& name) {
+  const std::size_t dash = name.find_last_of('-');
+  const bool numbered = dash != std::string::npos && dash + 1 < name.size() &&
+                        name.find_first_not_of("0123456789", dash + 1) == std::string::npos;
+  return numbered ? name.substr(0, dash) : std::string();
+}
+
+void print_instances(const std::vector<Run>& runs, const std::vector<sim::CellResult>& cells) {
+  if (runs.front().instances.empty()) return;
+  fmt::print("\nrequests per instance\n");
+  for (std::size_t i = 0; i < runs.front().instances.size(); ++i) {
+    fmt::print("  {:<28}", runs.front().instances[i]);
+    for (std::size_t r = 0; r < runs.size(); ++r)
+      fmt::print(" {:>26}", fmt::format("{}: {}", runs[r].label, cells[r].instances[i].requests));
     fmt::print("\n");
   }
 }
@@ -123,6 +138,7 @@ sim::ReportData page_of(const std::vector<Run>& runs, const ReportArgs& args) {
   }
   for (const Run& run : runs) {
     sim::ReportRun r = sim::report_run_of(run.records, cell_of(run, run.label, 0, kNever));
+    for (sim::ReportInstance& i : r.instances) i.group = group_of(i.name);
     if (args.split_s) r.markers.push_back({*args.split_s, args.split_label});
     data.runs.push_back(std::move(r));
   }
@@ -142,6 +158,7 @@ int run_report(const ReportArgs& args) {
     if (!run) return fail_with(run.error());
     runs.push_back(std::move(*run));
   }
+  unify_instances(runs);
   std::vector<sim::CellResult> cells;
   for (const Run& run : runs) cells.push_back(cell_of(run, run.label, 0, kNever));
   if (args.split_s) {
@@ -150,7 +167,7 @@ int run_report(const ReportArgs& args) {
     for (const Run& run : runs) cells.push_back(cell_of(run, run.label + " after", at, kNever));
   }
   fmt::print("{}", sim::to_table(cells));
-  print_instances(runs);
+  print_instances(runs, cells);
   if (!args.json.empty()) {
     if (auto ok = sim::write_text_file(args.json, sim::to_json(cells)); !ok)
       return fail_with(ok.error());
