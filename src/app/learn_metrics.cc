@@ -25,7 +25,7 @@ std::vector<Learner> learners_of(const Router& router) {
   std::vector<Learner> out;
   for (const Router::LearnReport& r : router.learning())
     out.push_back({r.policy + "\n" + r.served_model,
-                   {{"policy", r.policy}, {"model_name", r.served_model}},
+                   {{"policy", r.policy}, {"served_model", r.served_model}},
                    r.stats});
   return out;
 }

@@ -188,11 +188,13 @@ void Monitor::State::take_sample(Engine& engine, const engines::EngineSample& sa
   const bool seen_before = engine.load_known || engine.status.restarts > 0 ||
                            engine.lifetime_counter > 0 || engine.process_start_s.has_value();
   const bool told = sample.process_start_s && engine.process_start_s;
+  // A refused connection means that nobody listened. A start time may be rounded to
+  // seconds, so an equal one proves nothing; believing in a restart that was none
+  // only costs what we believed of its cache.
   const bool restarted =
       seen_before &&
-      (sample.lifetime_counter < engine.lifetime_counter ||
-       (told && std::fabs(*sample.process_start_s - *engine.process_start_s) > 0.5) ||
-       (!told && engine.was_refused));
+      (engine.was_refused || sample.lifetime_counter < engine.lifetime_counter ||
+       (told && std::fabs(*sample.process_start_s - *engine.process_start_s) > 0.005));
   engine.process_start_s = sample.process_start_s;
   engine.lifetime_counter = sample.lifetime_counter;
   engine.was_refused = false;
@@ -220,8 +222,7 @@ void Monitor::State::take_sample(Engine& engine, const engines::EngineSample& sa
 void Monitor::State::announce(Engine& engine) {
   // Back after a refusal, but not yet scraped: it may be another life of the engine, whose
   // cache is empty, so it is no candidate before that is known.
-  const bool up =
-      engine.reachable && engine.health_ok && engine.discovered && !engine.was_refused;
+  const bool up = engine.reachable && engine.health_ok && engine.discovered && !engine.was_refused;
   if (up) {
     if (!engine.announced_up || engine.info_changed) emit(InstanceUp{engine.info});
     if (!engine.announced_up)

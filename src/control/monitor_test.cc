@@ -173,6 +173,7 @@ TEST_F(MonitorTest, ANewStartTimeOrAFallingCounterIsANewLife) {
 }
 
 TEST_F(MonitorTest, ARefusedConnectionIsDownAtOnceAndANewLifeAfter) {
+  set("/metrics", {.body = metrics(1, 0, 1000)});  // tells nothing that a new life would not
   watch();
   ASSERT_TRUE(eventually([&] { return status().up && status().metrics; }));
   forget();
