@@ -219,7 +219,7 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
 }
 
 std::string url_of(const proxy::ServeConfig& config, std::uint16_t port) {
-  const std::string& address = proxy::parse_listen(config.listen)->address;
+  const std::string address = proxy::parse_listen(config.listen)->address;
   if (address == "0.0.0.0" || address == "::") return fmt::format("http://127.0.0.1:{}", port);
   const bool v6 = address.find(':') != std::string::npos;
   return fmt::format("http://{}{}{}:{}", v6 ? "[" : "", address, v6 ? "]" : "", port);
