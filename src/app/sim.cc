@@ -202,7 +202,15 @@ int run_sim(SimArgs args) {
   if (!cells) return fail_with(cells.error());
   if (auto ok = write_outputs(args, *inputs, *cells); !ok) return fail_with(ok.error());
   std::uint64_t unfinished = 0;
-  for (const Cell& cell : *cells) unfinished += cell.outcome.result.unfinished;
+  for (const Cell& cell : *cells) {
+    const sim::CellResult& r = cell.outcome.result;
+    unfinished += r.unfinished;
+    if (r.failed > 0)
+      fmt::print(stderr,
+                 "lodestar sim: {} seed {}: {} of {} requests failed (prompt too long for the "
+                 "engine, or lost in a crash)\n",
+                 r.policy, r.seed, r.failed, r.requests);
+  }
   if (unfinished == 0) return 0;
   fmt::print(
       stderr,

@@ -76,6 +76,7 @@ struct Monitor::State {
   net::Task<void> scrape(Engine& engine);
   void take_sample(Engine& engine, const engines::EngineSample& sample);
   void no_load(Engine& engine, const std::string& why);
+  static void new_life(Engine& engine);
   void announce(Engine& engine);
 };
 
@@ -151,6 +152,9 @@ net::Task<void> Monitor::State::scrape(Engine& engine) {
   if (!answer) {
     ++engine.status.scrape_failures;
     no_load(engine, answer.error().message);
+    // It serves but never renders its metrics in time: take it for another life.
+    if (engine.was_refused && engine.reachable && engine.discovered && engine.bad_scrapes >= 2)
+      new_life(engine);
     co_return;
   }
   auto sample =
@@ -164,13 +168,15 @@ net::Task<void> Monitor::State::scrape(Engine& engine) {
   ++engine.status.scrape_failures;
   // An engine without metrics is asked for them less often.
   if (!engine.load_known) engine.next_metrics = net::now_ns() + options.health_period;
-  if (engine.was_refused && engine.discovered) {  // all we have: it was away and is back
-    ++engine.info.incarnation;
-    ++engine.status.restarts;
-    engine.info_changed = true;
-    engine.was_refused = false;
-  }
+  if (engine.was_refused && engine.discovered) new_life(engine);  // all we have: it is back
   no_load(engine, sample.error().message);
+}
+
+void Monitor::State::new_life(Engine& engine) {
+  ++engine.info.incarnation;
+  ++engine.status.restarts;
+  engine.info_changed = true;
+  engine.was_refused = false;
 }
 
 // One lost scrape is covered by the age of the last; then the load is unknown.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "emulator/api_text.h"
 #include "emulator/engine_server.h"
@@ -44,7 +45,8 @@ ApiError too_long(std::int64_t limit, std::int64_t prompt, std::int64_t output) 
                       "output tokens and your prompt contains {} input tokens, for a total of {} "
                       "tokens. Please reduce the length of the input prompt or the number of "
                       "requested output tokens.",
-                      limit, output, prompt, prompt + output),
+                      limit, output, prompt,
+                      prompt + std::min(output, std::numeric_limits<std::int64_t>::max() - prompt)),
           "input_tokens"};
 }
 
@@ -135,7 +137,8 @@ ApiResult<EngineServer::Job> EngineServer::prepare(const net::ServerRequest& req
   const std::int64_t limit = driver_->max_model_len();
   const auto prompt = static_cast<std::int64_t>(parsed->prompt.size());
   const std::int64_t max_tokens = effective_max_tokens(*parsed, limit - prompt);
-  if (prompt + max_tokens > limit || max_tokens < 1)
+  // Compared this way round: a client may ask for 2^63 - 1 tokens.
+  if (max_tokens < 1 || prompt >= limit || max_tokens > limit - prompt)
     return std::unexpected(too_long(limit, prompt, std::max<std::int64_t>(max_tokens, 1)));
 
   BlockChain chain(driver_->engine().config().block_tokens, parsed->cache_salt);

@@ -149,19 +149,20 @@ void Brain::cancel(const Cancel& effect) {
 }
 
 void Brain::arm_timer(TimeNs at) {
-  if (at >= wake_at_) return;
-  wake_at_ = at;
-  wake_.notify();
+  const bool earliest = wakes_.empty() || at < *wakes_.begin();
+  wakes_.insert(at);
+  if (earliest) wake_.notify();
 }
 
 void Brain::on_wake() {
-  wake_at_ = kNever;
+  wakes_.erase(wakes_.begin(), wakes_.upper_bound(net::now_ns()));
   handle(Timer{});
 }
 
 net::Task<void> Brain::timer_loop(Brain* brain, std::shared_ptr<bool> alive) {
   while (*alive) {
-    const bool armed_anew = co_await brain->wake_.wait(brain->wake_at_);
+    const TimeNs next = brain->wakes_.empty() ? kNever : *brain->wakes_.begin();
+    const bool armed_anew = co_await brain->wake_.wait(next);
     if (!armed_anew && *alive) brain->on_wake();
   }
 }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -95,7 +96,7 @@ class Brain {
   std::unordered_map<RequestId, std::shared_ptr<Ticket>> tickets_;
   std::atomic<std::uint64_t> next_request_{1};
   std::atomic<bool> wants_progress_{false};
-  TimeNs wake_at_ = kNever;
+  std::set<TimeNs> wakes_;  // asked for and not yet due
   net::Notifier wake_;
   std::shared_ptr<bool> alive_;
   Trainer trainer_;

@@ -164,7 +164,8 @@ net::Task<void> Exchange::route(ParsedRequest parsed) {
     proxy_.metrics().upstream_errors.add();
     if (response_.disconnected()) co_return;
     // A request that may have been processed for minutes is not safe to repeat.
-    if (result.error == ErrorCode::kTimeout && last_error_.retry != Retry::kYes) {
+    const bool late = net::now_ns() >= deadline_;  // no time left for another attempt
+    if (late || (result.error == ErrorCode::kTimeout && last_error_.retry != Retry::kYes)) {
       settle_cut(result.lease, result.error);
       co_return co_await send_failure();
     }
@@ -242,8 +243,9 @@ net::Task<Exchange::Attempt> Exchange::attempt(const Dispatch& dispatch) {
     co_return co_await full(placement, dispatch);
   }
   // Only prefill placements: a policy's mistake. No lease is open that could fail.
-  Error error{ErrorCode::kInternal, ErrorSource::kInternal, Retry::kNo, "no placement answers"};
-  co_return failed(dispatch.placements.back().lease, error, "placement");
+  last_error_ = {ErrorCode::kInternal, ErrorSource::kInternal, Retry::kNo, "no placement answers"};
+  co_await send_failure();
+  co_return Attempt{Attempt::Kind::kDone, dispatch.placements.back().lease};
 }
 
 net::Task<Result<net::ResponseStream>> Exchange::send_upstream(Placement placement,
@@ -289,7 +291,7 @@ net::Task<Exchange::Attempt> Exchange::prefill(Placement placement) {
                 fmt::format("status {}", status)};
     if (may_go_elsewhere(status)) co_return failed(placement.lease, error, "prefill");
     co_await send_failure();  // the request is wrong, not the engine
-    co_return Attempt{};
+    co_return Attempt{Attempt::Kind::kDone, placement.lease};
   }
   const Usage usage = worker_->reader().read_answer(*answer);
   proxy_.brain()->report(Ended{placement.lease, usage.completion_tokens.value_or(1), usage, 0});

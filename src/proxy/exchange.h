@@ -31,7 +31,8 @@ class Exchange {
  private:
   // How one placement or attempt ended.
   struct Attempt {
-    enum class Kind { kAnswered, kFailed, kGone } kind = Kind::kAnswered;
+    // kAnswered: this step is done. kDone: the client has its answer, no step follows.
+    enum class Kind { kAnswered, kFailed, kGone, kDone } kind = Kind::kAnswered;
     LeaseId lease;            // kFailed: the one that failed
     ErrorCode error = ErrorCode::kConnection;
   };

@@ -63,7 +63,7 @@ TEST_P(FailureTest, TheLastErrorOfAnEnginePassesThrough) {
   const Reply reply = rig.post(kPlain);
   EXPECT_EQ(reply.status, 500);
   EXPECT_THAT(reply.body, HasSubstr("cuda"));
-  EXPECT_EQ(bad.posts, 3);  // max_attempts
+  EXPECT_EQ(bad.posts, 1);  // nobody else to ask, and the same engine is not asked twice
   EXPECT_TRUE(eventually([&] { return rig.idle(); }));
 }
 
@@ -163,6 +163,17 @@ TEST_P(FailureTest, APairRunsThePromptFirstAndThenTheAnswer) {
   EXPECT_THAT(first[a_prefills ? 0 : 1].body, HasSubstr("\"max_tokens\":1"));
   EXPECT_TRUE(eventually([&] { return rig.idle(); }));
   EXPECT_EQ(rig.counters().ended, 2u);
+}
+
+TEST_P(FailureTest, APairWhosePromptIsRefusedAnswersOnce) {
+  const auto refuse = answers(400, R"({"error":{"message":"temperature"}})");
+  FakeEngine a(engines.runtime, refuse), b(engines.runtime, refuse);
+  Rig::Options o = options();
+  o.policy = "test-pair";
+  Rig rig({a.port(), b.port()}, o);
+  EXPECT_EQ(rig.post(kChat).status, 400);
+  EXPECT_EQ(a.posts + b.posts, 1);  // the second instance is not asked
+  EXPECT_TRUE(eventually([&] { return rig.idle(); }));
 }
 
 TEST_P(FailureTest, APairWhosePrefillFailsIsPlacedAgain) {

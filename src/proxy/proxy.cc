@@ -147,7 +147,11 @@ net::Task<void> Proxy::serve_metrics(net::ServerResponse& response, net::Executo
       net::post(home, hand_over);
     }
   });
-  (void)co_await page->done.wait(net::now_ns() + 5 * kSecond);
+  const bool rendered = co_await page->done.wait(net::now_ns() + 5 * kSecond);
+  if (!rendered) {
+    co_await send_error(response, 503, "The router is too busy to render its metrics.");
+    co_return;
+  }
   net::Headers headers;
   headers.add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
   (void)co_await response.send(200, std::move(headers), page->text);

@@ -61,7 +61,8 @@ void Router::on(TimeNs now, const AttemptFailed& e, Effects& out) {
   for (LeaseId id : leases) {
     const auto lease = leases_.find(id);
     if (lease == leases_.end()) continue;
-    if (id == e.lease) request.tried.push_back(lease->second.instance);
+    if (id == e.lease)
+      request.tried.emplace_back(lease->second.instance, lease->second.incarnation);
     if (id != e.lease) out.push_back(Cancel{e.request, id});
     settle(now, id, id == e.lease ? Disposition::kPunish : Disposition::kIgnore, nullptr, out);
   }

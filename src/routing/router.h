@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/hash.h"
@@ -89,7 +90,7 @@ class Router {
     PolicyId policy = 0;
     std::uint32_t attempts = 0;
     bool held = false;
-    std::vector<InstanceId> tried;
+    std::vector<std::pair<InstanceId, Incarnation>> tried;  // that failed this request
     std::vector<LeaseId> leases;  // open ones
   };
   struct Lease {

@@ -67,14 +67,11 @@ void Router::collect_candidates(const ActiveRequest& request) {
   candidates_.clear();
   for (Fleet::Slot slot : fleet_.present()) {
     const InstanceState& state = fleet_.at(slot);
+    const std::pair life{state.info.id, state.info.incarnation};
     const bool tried =
-        std::find(request.tried.begin(), request.tried.end(), state.info.id) != request.tried.end();
+        std::find(request.tried.begin(), request.tried.end(), life) != request.tried.end();
     if (!tried && exclusion(request.info, state) == Exclusion::kNone) candidates_.push_back(slot);
   }
-  if (!candidates_.empty()) return;
-  // Everyone left has failed this request once: trying again beats giving up.
-  for (Fleet::Slot slot : fleet_.present())
-    if (exclusion(request.info, fleet_.at(slot)) == Exclusion::kNone) candidates_.push_back(slot);
 }
 
 void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
@@ -133,10 +130,12 @@ void Router::route(TimeNs now, RequestId id, ActiveRequest& request, bool recons
       served = true;
       fits = fits || exclusion(info, fleet_.at(slot)) != Exclusion::kTooLong;
     }
-    const RejectReason why = !served ? RejectReason::kUnknownModel
-                             : fits  ? RejectReason::kNoInstance
-                                     : RejectReason::kTooLong;
-    reject(id, why, why == RejectReason::kNoInstance ? kSecond : 0, out);
+    const RejectReason why = !served                  ? RejectReason::kUnknownModel
+                             : !fits                  ? RejectReason::kTooLong
+                             : !request.tried.empty() ? RejectReason::kAttemptsExhausted
+                                                      : RejectReason::kNoInstance;
+    const bool again = why == RejectReason::kNoInstance || why == RejectReason::kAttemptsExhausted;
+    reject(id, why, again ? kSecond : 0, out);
     return;
   }
   std::string name = info.policy;

@@ -42,6 +42,13 @@ Result<EngineConfig> make_engine_config(const GroupSpec& g) {
                 fmt::format("{} tokens of KV cache in blocks of {} are more than {} blocks; lower "
                             "kv_capacity_tokens or raise block_tokens",
                             config.kv_capacity_tokens, g.block_tokens, kMaxBlocks));
+  if (!g.chunked_prefill && !g.max_model_len &&
+      g.max_num_batched_tokens == GroupSpec{}.max_num_batched_tokens)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("chunked_prefill: false with the default budget of {} tokens would "
+                            "refuse every longer prompt; give max_num_batched_tokens (the longest "
+                            "prompt), or max_model_len",
+                            g.max_num_batched_tokens));
   config.max_model_len = g.max_model_len.value_or(0);
   config.max_num_batched_tokens = g.max_num_batched_tokens;
   config.max_num_seqs = g.max_num_seqs;

@@ -102,6 +102,7 @@ class World {
   struct EngineState {
     std::unique_ptr<Engine> engine;
     bool present = true, draining = false;
+    TimeNs frozen_until = 0;       // answers no scrape before
     Incarnation incarnation = 1;
     TimeNs next = kNever;
     DurationNs busy_before = 0;  // of earlier lives

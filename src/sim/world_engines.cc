@@ -95,7 +95,7 @@ void World::scrape(std::uint32_t e) {
   EngineState& state = engines_[e];
   push(now_ + config_.scrape_period, Kind::kScrape, e);
   const bool lost = config_.scrape_loss > 0 && state.scrape_rng.uniform() < config_.scrape_loss;
-  if (!state.present || lost) return;
+  if (!state.present || lost || now_ < state.frozen_until) return;
   const EngineStats& s = state.engine->stats();
   LoadSnapshot load;
   load.running = static_cast<double>(s.running);

@@ -22,6 +22,7 @@ void World::begin_fault(std::uint32_t e, const EngineFault& fault) {
       break;
     case EngineFault::Kind::kFreeze:
       state.engine->freeze(now_, fault.until);
+      state.frozen_until = fault.until;
       refresh(e);
       break;
     case EngineFault::Kind::kCrash:
@@ -52,10 +53,10 @@ void World::end_fault(std::uint32_t e, const EngineFault& fault) {
       bring_up(e);
       break;
     case EngineFault::Kind::kJoin:
-      crash_engine(e);
+      if (state.present) crash_engine(e);
       break;  // joined for a while only
-    case EngineFault::Kind::kLeave:
-      take_down(e);
+    case EngineFault::Kind::kLeave:  // what is still running there ends now
+      if (state.present) crash_engine(e);
       bring_up(e);
       break;
   }
@@ -81,6 +82,7 @@ void World::take_down(std::uint32_t e) {
   state.next = kNever;
   ++state.life;
   state.in_flight_gauges.clear();
+  state.frozen_until = 0;
   tell_router(InstanceDown{InstanceId{e}});
   const Result<void> made = make_engine(e);  // for the next life; it was valid before
   LODESTAR_CHECK(made.has_value());

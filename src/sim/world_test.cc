@@ -136,6 +136,14 @@ TEST(World, JoinAndLeaveChangeWhoIsRoutedTo) {
   EXPECT_EQ(late, (std::set<std::uint32_t>{0, 1}));
 }
 
+TEST(World, EndOfALeaveEndsWhatStillRuns) {
+  WorldConfig c = config_of(3);
+  c.engines[1].faults = {fault(EngineFault::Kind::kLeave, 1.0, 1.1)};
+  const auto w = run(std::move(c), plan_of(120, 2000, 25, 60));
+  EXPECT_EQ(w->unfinished(), 0u);
+  EXPECT_EQ(w->router().open_leases(), 0u);
+}
+
 TEST(World, SlowAndFrozenEnginesDelayTheirRequests) {
   const auto worst_ttft = [](std::vector<EngineFault> faults) {
     WorldConfig c = config_of(1);

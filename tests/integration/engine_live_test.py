@@ -49,6 +49,13 @@ class EngineLive(unittest.TestCase):
         self.assertIn('a30', done.stderr)
         self.assertEqual(lodestar('engine', check=False).returncode, 2)
 
+    def test_an_absurd_max_tokens_is_refused_at_once(self):
+        with Engine('--gpu', 'a30') as engine:
+            body = {'prompt': 'x', 'max_tokens': 2**63 - 1, 'ignore_eos': True}
+            status, _, text = engine.request('POST', '/v1/completions', body)
+            self.assertEqual(status, 400, text)
+            self.assertEqual(engine.request('GET', '/health')[0], 200)
+
     def test_disconnect_is_an_abort_and_frees_the_cache(self):
         with Engine('--gpu', 'a30') as engine:
             connection = http.client.HTTPConnection('127.0.0.1', engine.port, timeout=PATIENCE_S)
