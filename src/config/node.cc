@@ -10,6 +10,8 @@
 #include <map>
 #include <sstream>
 
+#include "base/edit_distance.h"
+
 namespace lodestar::config {
 namespace {
 
@@ -137,21 +139,6 @@ class TreeBuilder final : public YAML::EventHandler {
   std::size_t count_ = 0;
   int documents_ = 0, line_ = 0;
 };
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 }  // namespace
 
