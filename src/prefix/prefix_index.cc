@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
+// What is held, in which order it was used, and what has to go.
 #include "prefix/prefix_index.h"
 
 #include <algorithm>
-#include <bit>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace lodestar {
 namespace {
+
 constexpr DurationNs kTick = 10 * kMillisecond;
-// How far ahead of its use a cell is fetched: a chain is known in advance, and an
-// index of realistic size lives in memory, not in the processor's cache.
-constexpr std::size_t kAhead = 12;
+// Worst-case bytes of a cell of FlatMap64 per key: 16 at the load after growth.
+constexpr std::size_t kMapBytesPerKey = 46;
+
 std::uint32_t stamp_of(TimeNs now) { return static_cast<std::uint32_t>(now / kTick); }
+
+// Length of the common prefix. Most comparisons find all of the shorter one equal.
+std::size_t common(std::span<const std::uint64_t> a, std::span<const std::uint64_t> b) {
+  constexpr std::size_t kStride = 16;
+  const std::size_t n = std::min(a.size(), b.size());
+  std::size_t i = 0;
+  while (i + kStride <= n && std::memcmp(&a[i], &b[i], kStride * sizeof a[0]) == 0) i += kStride;
+  while (i < n && a[i] == b[i]) ++i;
+  return i;
+}
+
 }  // namespace
 
-PrefixIndex::PrefixIndex(Options options) : options_(options) {}
-
-void PrefixIndex::grow_words(std::size_t words) {
-  if (words <= words_) return;
-  std::vector<std::uint64_t> wider(blocks_.size() * words, 0);
-  for (std::size_t b = 0; b < blocks_.size(); ++b)
-    std::copy_n(&bits_[b * words_], words_, &wider[b * words]);
-  bits_ = std::move(wider);
-  words_ = words;
-}
+PrefixIndex::PrefixIndex(Options options) : options_(options), nodes_(1) {}
 
 void PrefixIndex::open_slot(Slot slot, std::size_t capacity_blocks) {
   if (slot >= slots_.size()) slots_.resize(slot + 1);
-  grow_words(slot / 64 + 1);
   clear_slot(slot);
   slots_[slot].capacity = capacity_blocks;
 }
@@ -41,193 +44,173 @@ void PrefixIndex::set_capacity(Slot slot, std::size_t capacity_blocks) {
 void PrefixIndex::clear_slot(Slot slot) {
   if (slot >= slots_.size()) return;
   SlotState& state = slots_[slot];
-  while (state.oldest != kNil) drop(slot, state.oldest);
-  const std::size_t capacity = state.capacity;
-  state = SlotState{};
-  state.capacity = capacity;
+  state.reserved = 0;
+  while (state.oldest != kNil) shorten(slot, entries_[state.oldest].node, 0);
 }
 
 void PrefixIndex::match(std::span<const std::uint64_t> chain, Match& out) const {
-  const std::size_t slots = slots_.size();
-  out.depth.assign(slots, 0);
-  out.last_use.assign(slots, kNever);
-  if (slots == 0) return;
-  out.alive.assign(words_, ~std::uint64_t{0});
-  std::uint32_t previous = kNil;
-  const auto settle = [&](std::uint64_t dropped, std::size_t word, std::size_t depth) {
-    while (dropped != 0) {
-      const std::size_t slot = word * 64 + static_cast<std::size_t>(std::countr_zero(dropped));
-      dropped &= dropped - 1;
-      if (slot >= slots || depth == 0) continue;
-      const SlotState& state = slots_[slot];
-      out.depth[slot] = static_cast<std::uint32_t>(depth);
-      out.last_use[slot] = state.nodes[node_of(static_cast<Slot>(slot), previous)].stamp * kTick;
+  out.depth.assign(slots_.size(), 0);
+  out.last_use.assign(slots_.size(), kNever);
+  NodeId at = kRoot;
+  std::size_t base = 0;  // blocks above the node; who holds them all has this depth so far
+  while (base < chain.size()) {
+    at = child(at, chain[base]);
+    if (at == kNil) return;
+    const Node& node = nodes_[at];
+    const std::size_t matched = common(node.run, chain.subspan(base));
+    bool any = false;
+    for (const Holder& holder : node.holders) {
+      if (out.depth[holder.slot] != base) continue;  // lacks a block above
+      const std::size_t held = std::min<std::size_t>(holder.length, matched);
+      out.depth[holder.slot] = static_cast<std::uint32_t>(base + held);
+      out.last_use[holder.slot] = holder.stamp * kTick;
+      any = any || held == node.run.size();
     }
-  };
-  std::size_t depth = 0;
-  for (std::size_t i = 0; i < std::min(kAhead, chain.size()); ++i) block_of_.prefetch(chain[i]);
-  for (; depth < chain.size(); ++depth) {
-    if (depth + kAhead < chain.size()) block_of_.prefetch(chain[depth + kAhead]);
-    const std::uint32_t block = block_of_.find(chain[depth]);
-    if (block == kNil) break;
-    const std::uint64_t* holders = bits(block);
-    std::uint64_t any = 0;
-    for (std::size_t w = 0; w < words_; ++w) {
-      const std::uint64_t dropped = out.alive[w] & ~holders[w];
-      if (dropped != 0) settle(dropped, w, depth);
-      out.alive[w] &= holders[w];
-      any |= out.alive[w];
-    }
-    previous = block;
-    if (any == 0) return;
+    base += matched;
+    if (!any) return;
   }
-  for (std::size_t w = 0; w < words_; ++w) settle(out.alive[w], w, depth);
 }
 
-std::uint32_t PrefixIndex::intern_block(std::uint64_t hash) {
-  const std::uint32_t known = block_of_.find(hash);
-  if (known != kNil) return known;
-  std::uint32_t block;
-  if (!free_blocks_.empty()) {
-    block = free_blocks_.back();
-    free_blocks_.pop_back();
+// Makes the chain a path of the tree: path_ has its nodes from the top, with the number
+// of blocks that the chain takes of each. Runs are split where the chain leaves them, and
+// where it ends in the part that the slot holds: what lies behind keeps its older use.
+void PrefixIndex::trace(Slot slot, std::span<const std::uint64_t> chain) {
+  path_.clear();
+  NodeId at = kRoot;
+  while (!chain.empty()) {
+    NodeId next = child(at, chain[0]);
+    if (next == kNil) {
+      next = append(at, chain);
+      if (next == kNil) return;
+      if (next == at) path_.pop_back();  // the leaf was extended
+      path_.push_back({next, static_cast<std::uint32_t>(nodes_[next].run.size())});
+      return;
+    }
+    const Node& node = nodes_[next];
+    const auto taken = static_cast<std::uint32_t>(common(node.run, chain));
+    chain = chain.subspan(taken);
+    if (taken < node.run.size()) {
+      const Holder* holder = chain.empty() ? holder_of(node, slot) : nullptr;
+      if (!chain.empty() || (holder != nullptr && holder->length > taken))
+        next = split(next, taken);
+    }
+    path_.push_back({next, taken});
+    at = next;
+  }
+}
+
+void PrefixIndex::touch(Slot slot, Step step, std::uint32_t stamp) {
+  Node& node = nodes_[step.node];
+  auto it = node.holders.begin() + static_cast<std::ptrdiff_t>(place_in(node, slot));
+  if (it != node.holders.end() && it->slot == slot) {
+    unlink(it->entry);
   } else {
-    block = static_cast<std::uint32_t>(blocks_.size());
-    blocks_.push_back({});
-    bits_.resize(bits_.size() + words_, 0);
+    it = node.holders.insert(it, {slot, 0, stamp, new_entry(step.node, slot)});
+    recharge(node);
   }
-  blocks_[block] = {hash, 0, kNil, kNil};
-  block_of_.put(hash, block);
-  return block;
-}
-
-void PrefixIndex::unlink(SlotState& state, std::uint32_t node) {
-  const Node& n = state.nodes[node];
-  (n.prev == kNil ? state.oldest : state.nodes[n.prev].next) = n.next;
-  (n.next == kNil ? state.newest : state.nodes[n.next].prev) = n.prev;
-}
-
-void PrefixIndex::link_newest(SlotState& state, std::uint32_t node) {
-  Node& n = state.nodes[node];
-  n.prev = state.newest;
-  n.next = kNil;
-  (state.newest == kNil ? state.oldest : state.nodes[state.newest].next) = node;
-  state.newest = node;
-}
-
-void PrefixIndex::touch(Slot slot, std::uint32_t block, std::uint32_t stamp) {
-  SlotState& state = slots_[slot];
-  const bool held = (bits(block)[slot / 64] >> (slot % 64)) & 1;
-  std::uint32_t node = held ? node_of(slot, block) : kNil;
-  if (node != kNil) {
-    unlink(state, node);
-  } else {
-    if (!state.free_nodes.empty()) {
-      node = state.free_nodes.back();
-      state.free_nodes.pop_back();
-    } else {
-      node = static_cast<std::uint32_t>(state.nodes.size());
-      state.nodes.push_back({});
-    }
-    state.nodes[node].block = block;
-    Block& b = blocks_[block];
-    if (b.inline_slot == kNil) {
-      b.inline_slot = slot;
-      b.inline_node = node;
-    } else {
-      state.map.put(block, node);
-    }
-    ++state.holdings;
-    bits(block)[slot / 64] |= std::uint64_t{1} << (slot % 64);
-    ++b.holders;
-    ++total_holdings_;
-  }
-  state.nodes[node].stamp = stamp;
-  link_newest(state, node);
+  it->stamp = stamp;
+  slots_[slot].holdings += step.length - it->length;
+  total_holdings_ += step.length - it->length;
+  set_length(node, *it, step.length);
+  link_after(it->entry, slots_[slot].newest);
 }
 
 void PrefixIndex::insert(Slot slot, std::span<const std::uint64_t> chain, TimeNs now) {
   LODESTAR_CHECK(slot < slots_.size());
-  SlotState& state = slots_[slot];
   // A chain longer than the slot can hold keeps its head: the tail would be the
   // first to go anyway.
-  const std::size_t limit = state.capacity == 0 ? chain.size() : state.capacity;
-  const std::size_t n = std::min(chain.size(), limit);
-  const std::uint32_t stamp = stamp_of(now);
-  interned_.resize(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i + kAhead < n) block_of_.prefetch(chain[i + kAhead]);
-    interned_[i] = intern_block(chain[i]);
-  }
-  for (std::size_t i = n; i-- > 0;) touch(slot, interned_[i], stamp);
+  const std::size_t capacity = slots_[slot].capacity;
+  if (capacity != 0) chain = chain.first(std::min(chain.size(), capacity));
+  enforce_budget(chain.size());  // before the containers grow: they do not shrink
+  trace(slot, chain);
+  for (std::size_t i = path_.size(); i-- > 0;) touch(slot, path_[i], stamp_of(now));
   enforce_limits(slot);
 }
 
-void PrefixIndex::drop(Slot slot, std::uint32_t node) {
-  SlotState& state = slots_[slot];
-  const std::uint32_t block = state.nodes[node].block;
-  unlink(state, node);
-  state.free_nodes.push_back(node);
-  --state.holdings;
-  Block& b = blocks_[block];
-  if (b.inline_slot == slot) {
-    b.inline_slot = b.inline_node = kNil;
-  } else {
-    state.map.erase(block);
+// The slot keeps only the first `length` blocks of what it holds of the node's run.
+void PrefixIndex::shorten(Slot slot, NodeId id, std::uint32_t length) {
+  Node& node = nodes_[id];
+  const auto it = node.holders.begin() + static_cast<std::ptrdiff_t>(place_in(node, slot));
+  LODESTAR_CHECK(it != node.holders.end() && it->slot == slot && it->length > length);
+  slots_[slot].holdings -= it->length - length;
+  total_holdings_ -= it->length - length;
+  set_length(node, *it, length);
+  if (length == 0) {
+    unlink(it->entry);
+    free_entries_.push_back(it->entry);
+    node.holders.erase(it);
+    recharge(node);
   }
-  bits(block)[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
-  --total_holdings_;
-  if (--b.holders == 0) {
-    block_of_.erase(b.hash);
-    free_blocks_.push_back(block);
-  }
+  prune(id);
 }
 
-void PrefixIndex::evict_oldest(Slot slot) {
-  // Evictions come in runs: fetch what the next one will need.
-  const SlotState& state = slots_[slot];
-  if (const std::uint32_t next = state.nodes[state.oldest].next; next != kNil) {
-    block_of_.prefetch(blocks_[state.nodes[next].block].hash);
-    if (const std::uint32_t after = state.nodes[next].next; after != kNil)
-      __builtin_prefetch(&blocks_[state.nodes[after].block]);
-  }
-  drop(slot, state.oldest);
-  ++evictions_;
+// Evicts up to so many blocks, all of one run: its deepest, which were used before the
+// others.
+void PrefixIndex::evict_oldest(Slot slot, std::size_t at_most) {
+  const NodeId node = entries_[slots_[slot].oldest].node;
+  const std::uint32_t held = holder_of(nodes_[node], slot)->length;
+  const auto gone = static_cast<std::uint32_t>(std::min<std::size_t>(held, at_most));
+  evictions_ += gone;
+  shorten(slot, node, held - gone);
 }
 
-void PrefixIndex::enforce_limits(Slot slot) {
-  SlotState& state = slots_[slot];
-  if (state.capacity != 0)
-    while (state.holdings > state.capacity) evict_oldest(slot);
-  // Worst-case bytes of one holding: node and its map cell at the lowest load
-  // after growth, plus a block, its map cell and its bits if it is the only holder.
-  const std::size_t per_holding =
-      2 * sizeof(Node) + 2 * 4 + 46 + 46 + 2 * sizeof(Block) + 16 * words_;
-  const std::size_t max_holdings = std::max<std::size_t>(options_.max_bytes / per_holding, 1);
-  while (total_holdings_ > max_holdings) {
+// Of max_bytes, a quarter each is for nodes and for entries, which are not given back to
+// the system, and the rest for runs with their holders; half of that goes to the map of
+// all blocks once there is one. Vectors count at twice what they use, as after growth.
+// coming: blocks that are about to be added, at worst.
+bool PrefixIndex::over_budget(std::size_t coming) const {
+  constexpr std::size_t kPerNode = 2 * sizeof(Node) + 2 * sizeof(NodeId) + kMapBytesPerKey;
+  constexpr std::size_t kPerEntry = 2 * sizeof(Entry) + 2 * sizeof(EntryId);
+  const std::size_t fixed = slots_.capacity() * sizeof(SlotState) + (4 << 10);
+  const std::size_t quarter = (std::max(options_.max_bytes, fixed) - fixed) / 4;
+  return nodes() * kPerNode > quarter ||
+         (entries_.size() - free_entries_.size()) * kPerEntry > quarter ||
+         heap_bytes_ + coming * sizeof coming > (located_ ? quarter : 2 * quarter) ||
+         (located_ && (std::max(place_of_.size(), blocks_) + coming) * kMapBytesPerKey > quarter);
+}
+
+void PrefixIndex::enforce_budget(std::size_t coming) {
+  constexpr std::size_t kBatch = 256;  // blocks
+  while (total_holdings_ > 0 && over_budget(coming)) {
     Slot largest = 0;
     for (Slot s = 1; s < slots_.size(); ++s)
       if (slots_[s].holdings > slots_[largest].holdings) largest = s;
-    // In batches: finding the largest slot costs a scan of all slots.
-    for (int i = 0; i < 64 && slots_[largest].oldest != kNil && total_holdings_ > max_holdings; ++i)
-      evict_oldest(largest);
+    // In batches: finding the largest slot costs a scan of all slots. A run goes in
+    // pieces, so that a chain larger than the budget keeps its head.
+    for (int i = 0; i < 8 && slots_[largest].oldest != kNil && over_budget(coming); ++i)
+      evict_oldest(largest, kBatch);
   }
 }
 
+void PrefixIndex::enforce_limits(Slot slot) {
+  const SlotState& state = slots_[slot];
+  if (state.capacity != 0) {
+    const std::size_t room = state.capacity - std::min(state.reserved, state.capacity - 1);
+    while (state.holdings > room) evict_oldest(slot, state.holdings - room);
+  }
+  enforce_budget(0);
+}
+
 void PrefixIndex::erase(Slot slot, std::uint64_t hash) {
-  const std::uint32_t block = block_of_.find(hash);
-  if (block == kNil || slot >= slots_.size()) return;
-  const std::uint32_t node = node_of(slot, block);
-  if (node != kNil) drop(slot, node);
+  if (slot >= slots_.size()) return;
+  locate_blocks();
+  const NodeId node = place_of_.find(hash);
+  if (node == kNil) return;
+  const Holder* holder = holder_of(nodes_[node], slot);
+  if (holder == nullptr) return;
+  const auto& run = nodes_[node].run;
+  const auto at = static_cast<std::uint32_t>(std::find(run.begin(), run.end(), hash) - run.begin());
+  if (at >= holder->length) return;
+  // What lies behind the hole is still there: it counts again when the hole is filled.
+  const bool last = at + 1 == holder->length;
+  shorten(slot, last ? node : split(node, at + 1), at);
 }
 
 std::size_t PrefixIndex::bytes() const {
-  std::size_t total = block_of_.bytes() + blocks_.capacity() * sizeof(Block) +
-                      free_blocks_.capacity() * 4 + bits_.capacity() * 8;
-  for (const SlotState& s : slots_)
-    total +=
-        sizeof s + s.map.bytes() + s.nodes.capacity() * sizeof(Node) + s.free_nodes.capacity() * 4;
-  return total;
+  return nodes_.capacity() * sizeof(Node) + free_nodes_.capacity() * sizeof(NodeId) +
+         entries_.capacity() * sizeof(Entry) + free_entries_.capacity() * sizeof(EntryId) +
+         slots_.capacity() * sizeof(SlotState) + children_.bytes() + place_of_.bytes() +
+         path_.capacity() * sizeof(Step) + heap_bytes_;
 }
 
 }  // namespace lodestar
