@@ -10,6 +10,7 @@
 #include "proxy/serve_config.h"
 #include "sim/cluster_file.h"
 #include "sim/cluster_file_spec.h"
+#include "sim/suite_spec.h"
 #include "sim/workload_spec.h"
 
 namespace lodestar::app {
@@ -21,9 +22,9 @@ void add_config_docs_command(CLI::App& app, int& exit_code) {
     fmt::print(
         "# Configuration files\n\nWritten by `lodestar config-docs`; do not edit. Unknown keys are "
         "errors.\n\n"
-        "{}\n{}\n{}",
+        "{}\n{}\n{}\n{}",
         config::to_markdown(proxy::serve_schema()), config::to_markdown(sim::cluster_schema()),
-        config::to_markdown(sim::workload_schema()));
+        config::to_markdown(sim::workload_schema()), config::to_markdown(sim::suite_schema()));
     exit_code = 0;
   });
 }

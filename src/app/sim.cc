@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `lodestar sim`: policies x seeds on one cluster and one workload.
+// `lodestar sim`: policies x seeds on one cluster and one workload, or a whole suite.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "app/commands.h"
+#include "app/suite.h"
 #include "policies/catalog.h"
 #include "sim/cluster_file.h"
 #include "sim/experiment.h"
@@ -25,12 +26,14 @@ using sim::CellOutcome;
 struct SimArgs {
   std::string cluster, workload, json, html;
   std::vector<std::string> policies;
+  std::optional<int> seeds_given;
   int seeds = 1;
   int jobs = 0;
   std::optional<std::uint64_t> first_seed;
   std::optional<double> rate_rps, jitter;
   std::optional<std::int64_t> max_requests;
   bool quiet = false, list = false;
+  SuiteArgs suite;
 };
 
 struct Cell {
@@ -183,19 +186,40 @@ Result<void> write_outputs(const SimArgs& args, const Inputs& inputs,
   return sim::write_html_report(report_data(cells, *inputs.cluster, args), args.html);
 }
 
+int run_sim_suite(const SimArgs& args) {
+  if (!args.cluster.empty() || !args.workload.empty() || args.rate_rps)
+    return fail_with({.code = ErrorCode::kInvalidArgument,
+                      .message = "--suite names its clusters, workloads and rates itself: leave "
+                                 "--cluster, --workload and --rate out"});
+  SuiteArgs suite = args.suite;
+  suite.json = args.json;
+  suite.html = args.html;
+  suite.policies = args.policies;
+  suite.jobs = args.jobs;
+  suite.quiet = args.quiet;
+  suite.seeds = args.seeds_given;
+  suite.first_seed = args.first_seed;
+  suite.jitter = args.jitter;
+  suite.max_requests = args.max_requests;
+  return run_suite(suite);
+}
+
 int run_sim(SimArgs args) {
   if (args.list) {
     for (std::string_view name : sim::policy_names()) fmt::print("{}\n", name);
     return 0;
   }
+  if (!args.suite.file.empty()) return run_sim_suite(args);
+  args.seeds = args.seeds_given.value_or(1);
   args.policies = rejoin_policies(args.policies);  // "name:a=1,b=2" holds commas too
   if (args.policies == std::vector<std::string>{"all"}) {
     const auto names = sim::policy_names();
     args.policies.assign(names.begin(), names.end());
   }
   if (args.cluster.empty() || args.workload.empty() || args.policies.empty())
-    return fail_with({.code = ErrorCode::kInvalidArgument,
-                      .message = "--cluster, --workload and --policy are required (see --help)"});
+    return fail_with(
+        {.code = ErrorCode::kInvalidArgument,
+         .message = "--suite, or --cluster, --workload and --policy are required (see --help)"});
   const auto inputs = load_inputs(args);
   if (!inputs) return fail_with(inputs.error());
   const auto cells = run_cells(args, *inputs);
@@ -218,6 +242,27 @@ int run_sim(SimArgs args) {
       unfinished);
   return 1;
 }
+void add_suite_options(CLI::App& cmd, SuiteArgs& args) {
+  const auto group = "Suite";
+  cmd.add_option("--suite", args.file,
+                 "Suite file (YAML): a grid of clusters, workloads, loads, policies and seeds; "
+                 "--policy, --seeds, --seed, --max-requests and --jitter override it")
+      ->group(group);
+  cmd.add_option("--cell", args.cells, "Only cells whose name contains this; repeatable")
+      ->group(group);
+  cmd.add_option("--budget", args.budget, "Start no run after this time (90s, 10m, 1.5h)")
+      ->group(group);
+  cmd.add_option("--cache", args.cache,
+                 "Folder of finished runs (default: $XDG_CACHE_HOME or ~/.cache, lodestar/suites)")
+      ->group(group);
+  cmd.add_flag("!--no-cache", args.use_cache, "Neither read nor write finished runs")->group(group);
+  cmd.add_option("--reuse", args.reuse,
+                 "Policies (labels) whose finished runs may come from another build")
+      ->delimiter(',')
+      ->group(group);
+  cmd.add_flag("--dry-run", args.dry_run, "Print the grid and what the cache has of it")
+      ->group(group);
+}
 }  // namespace
 
 void add_sim_command(CLI::App& app, int& exit_code) {
@@ -227,9 +272,9 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   cmd->add_option("--workload", args->workload, "Workload file (YAML)");
   cmd->add_option("--policy", args->policies, "Policy name, several separated by commas, or all")
       ->delimiter(',');
-  cmd->add_option("--seeds", args->seeds, "Number of seeds to run per policy")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+  cmd->add_option("--seeds", args->seeds_given,
+                  "Number of seeds to run per policy (default: 1, or the suite's)")
+      ->check(CLI::Range(1, 1000));
   cmd->add_option("--seed", args->first_seed, "First seed (default: the workload file's)");
   cmd->add_option("--rate", args->rate_rps, "Override arrivals.rate_rps")
       ->check(CLI::PositiveNumber);
@@ -240,6 +285,7 @@ void add_sim_command(CLI::App& app, int& exit_code) {
   cmd->add_option("--jobs", args->jobs, "Cells run at once (default: all cores)");
   cmd->add_option("--json", args->json, "Write the result JSON here (- for standard output)");
   cmd->add_option("--html", args->html, "Write a report with plots here");
+  add_suite_options(*cmd, args->suite);
   cmd->add_flag("--quiet", args->quiet, "No progress, no table");
   cmd->add_flag("--list-policies", args->list, "Print every policy name and exit");
   cmd->callback([args, &exit_code] { exit_code = run_sim(*args); });

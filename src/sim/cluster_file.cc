@@ -64,11 +64,54 @@ Result<EngineConfig> make_engine_config(const GroupSpec& g) {
   return config;
 }
 
-EngineFault make_fault(const FaultSpec& f) {
-  return {.kind = f.kind,
-          .at = from_s(f.at_s),
-          .until = f.until_s ? from_s(*f.until_s) : 0,
-          .factor = f.factor.value_or(1)};
+// The group's engine with another served model behind the same name, or at another speed.
+Result<std::shared_ptr<const EngineSwap>> make_swap(const GroupSpec& group, const FaultSpec& f,
+                                                    const std::string& base_dir) {
+  GroupSpec g = group;
+  g.speed_factor = f.speed_factor.value_or(g.speed_factor);
+  if (f.served_model) {
+    auto preset = find_served_model(*f.served_model);
+    if (!preset) return std::unexpected(preset.error());
+    g.served_model = preset->params;
+  }
+  auto config = make_engine_config(g);
+  if (!config) return std::unexpected(config.error());
+  auto step_time = make_step_time(g, base_dir);
+  if (!step_time) return std::unexpected(step_time.error());
+  auto probe = Engine::create(*config, *step_time, Rng(0));
+  if (!probe) return std::unexpected(probe.error());
+  const double rate = prefill_tokens_per_s(**step_time, g.max_num_batched_tokens) * g.speed_factor;
+  return std::make_shared<const EngineSwap>(
+      EngineSwap{*config, *step_time, rate, probe->max_len()});
+}
+
+Result<EngineFault> make_fault(const GroupSpec& g, const FaultSpec& f,
+                               const std::string& base_dir) {
+  EngineFault out;
+  out.kind = f.kind;
+  out.at = from_s(f.at_s);
+  out.until = f.until_s ? from_s(*f.until_s) : 0;
+  out.factor = f.factor.value_or(1);
+  out.ramp = from_s(f.ramp_s.value_or(0));
+  if (f.kind == EngineFault::Kind::kSwap) {
+    auto swap = make_swap(g, f, base_dir);
+    if (!swap) return fail(swap.error().code, "a fault of kind swap: " + swap.error().message);
+    out.swap = *swap;
+  }
+  return out;
+}
+
+void take_router(const RouterLinkSpec& spec, Cluster& out) {
+  out.scrape_period = std::max<DurationNs>(1, from_ms(spec.scrape_period_ms));
+  out.scrape_delay = from_ms(spec.scrape_delay_ms);
+  out.scrape_loss = spec.scrape_loss;
+  out.network_delay = from_ms(spec.network_delay_ms);
+  out.view.coarse = spec.view == ViewKind::kCoarse;
+  if (spec.block_tokens) out.view.block_tokens = static_cast<int>(*spec.block_tokens);
+  if (spec.block_bytes) out.view.block_bytes = static_cast<int>(*spec.block_bytes);
+  if (out.view.coarse) out.view.token_error = spec.token_error.value_or(0.15);
+  out.replicas = static_cast<int>(spec.replicas);
+  out.split = spec.split;
 }
 
 // Engines of the group; `numbers` counts engines per name over all groups.
@@ -88,12 +131,18 @@ Result<void> add_group(const GroupSpec& g, const std::string& base_dir,
   auto number = std::find_if(numbers.begin(), numbers.end(),
                              [&](const auto& n) { return n.first == prefix; });
   if (number == numbers.end()) number = numbers.insert(numbers.end(), {prefix, 0});
+  std::vector<EngineFault> faults;
+  for (const FaultSpec& fault : g.faults) {
+    auto made = make_fault(g, fault, base_dir);
+    if (!made) return std::unexpected(made.error());
+    faults.push_back(std::move(*made));
+  }
   for (std::int64_t i = 0; i < g.count; ++i) {
     WorldEngine engine;
     engine.config = *config;
     engine.step_time = *step_time;
-    for (const FaultSpec& fault : g.faults)
-      if (!fault.engine || *fault.engine == i) engine.faults.push_back(make_fault(fault));
+    for (std::size_t f = 0; f < faults.size(); ++f)
+      if (!g.faults[f].engine || *g.faults[f].engine == i) engine.faults.push_back(faults[f]);
     engine.info.id = InstanceId(static_cast<std::uint32_t>(out.engines.size()));
     engine.info.name = fmt::format("{}-{}", prefix, number->second++);
     engine.info.served_models = {g.served_model_name};
@@ -128,10 +177,7 @@ Result<Cluster> parse_cluster(const std::string& text, const std::string& name,
   if (auto ok = cluster_schema().parse(*node, spec); !ok) return std::unexpected(ok.error());
   Cluster out;
   out.name = std::filesystem::path(name).stem().string();
-  out.scrape_period = std::max<DurationNs>(1, from_ms(spec.router.scrape_period_ms));
-  out.scrape_delay = from_ms(spec.router.scrape_delay_ms);
-  out.scrape_loss = spec.router.scrape_loss;
-  out.network_delay = from_ms(spec.router.network_delay_ms);
+  take_router(spec.router, out);
   const config::Node& groups = *node->find("groups");
   std::vector<std::pair<std::string, std::uint32_t>> numbers;
   for (std::size_t i = 0; i < spec.groups.size(); ++i)

@@ -27,6 +27,9 @@ struct Cluster {
   DurationNs scrape_delay = 0;
   double scrape_loss = 0;
   DurationNs network_delay = 0;
+  RouterView view;
+  int replicas = 1;
+  ReplicaSplit split = ReplicaSplit::kRandom;
 };
 
 // What the file says; see make_cluster() for what follows from it.

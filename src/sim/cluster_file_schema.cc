@@ -149,6 +149,26 @@ Schema<JitterConfig> jitter_schema() {
              {.min = 0, .max = 1e6, .unit = "s", .help = "... so often on average; 0: never."});
 }
 
+std::string check_fault(const FaultSpec& f) {
+  using Kind = EngineFault::Kind;
+  if (f.until_s && *f.until_s <= f.at_s) return "until_s must lie after at_s";
+  const bool takes_factor =
+      f.kind == Kind::kSlow || f.kind == Kind::kThrottle || f.kind == Kind::kShrinkCache;
+  if (takes_factor != f.factor.has_value())
+    return "factor goes with kind: slow, throttle or shrink_cache, and these need it";
+  if (f.kind == Kind::kShrinkCache && *f.factor >= 1) return "shrink_cache needs a factor below 1";
+  if ((f.kind == Kind::kThrottle) != f.ramp_s.has_value())
+    return "ramp_s goes with kind: throttle, and that needs it";
+  if (f.kind == Kind::kThrottle && f.until_s && *f.until_s < f.at_s + *f.ramp_s)
+    return "a throttle's ramp_s must be over before until_s";
+  const bool changes = f.speed_factor || f.served_model;
+  if ((f.kind == Kind::kSwap) != changes)
+    return "speed_factor and served_model go with kind: swap, and that needs one of them";
+  if (f.kind == Kind::kRestartCache && f.until_s) return "restart_cache takes no until_s";
+  if (f.kind == Kind::kFreeze && !f.until_s) return "freeze needs until_s";
+  return "";
+}
+
 Schema<FaultSpec> fault_schema() {
   using Kind = EngineFault::Kind;
   return Schema<FaultSpec>("fault")
@@ -158,28 +178,45 @@ Schema<FaultSpec> fault_schema() {
            {"freeze", Kind::kFreeze},
            {"crash", Kind::kCrash},
            {"join", Kind::kJoin},
-           {"leave", Kind::kLeave}},
+           {"leave", Kind::kLeave},
+           {"restart_cache", Kind::kRestartCache},
+           {"shrink_cache", Kind::kShrinkCache},
+           {"throttle", Kind::kThrottle},
+           {"swap", Kind::kSwap}},
           {.required = true,
            .help = "slow: steps take `factor` times as long until until_s; freeze: nothing moves "
                    "until until_s; crash: work in flight fails, back with an empty cache at "
                    "until_s (default: at once); join: absent before at_s; leave: takes nothing "
-                   "new from at_s on, back at until_s (default: never)."})
+                   "new from at_s on, back at until_s (default: never); restart_cache: the "
+                   "prefix cache is lost at at_s and nobody is told; shrink_cache: only `factor` "
+                   "of the KV cache is usable until until_s (default: for ever), nobody is told; "
+                   "throttle: slow, reached linearly over ramp_s and left so from until_s on; "
+                   "swap: takes nothing new from at_s on, back at until_s (default: at once) as a "
+                   "new engine with speed_factor or served_model."})
       .field(
           "at_s", &FaultSpec::at_s,
           {.required = true, .min = 0, .max = kMaxSeconds, .unit = "s", .help = "When it starts."})
       .field("until_s", &FaultSpec::until_s,
              {.min = 0, .max = kMaxSeconds, .unit = "s", .help = "When it ends."})
       .field("factor", &FaultSpec::factor,
-             positive(1e6, "", "slow: how many times as long a step takes."))
+             positive(1e6, "",
+                      "slow, throttle: how many times as long a step takes; shrink_cache: the "
+                      "part that is left."))
+      .field("ramp_s", &FaultSpec::ramp_s,
+             {.min = 0,
+              .max = kMaxSeconds,
+              .unit = "s",
+              .help = "throttle: until the factor is "
+                      "reached, and until it is gone."})
+      .field("speed_factor", &FaultSpec::speed_factor,
+             positive(1e3, "", "swap: that of the engine that comes back."))
+      .field("served_model", &FaultSpec::served_model,
+             {.min = 1,
+              .help = "swap: preset whose size the engine then has; it is still asked for by the "
+                      "group's name."})
       .field("engine", &FaultSpec::engine,
              {.min = 0, .help = "Which engine of the group, from 0; default: all."})
-      .check([](const FaultSpec& f) -> std::string {
-        if (f.until_s && *f.until_s <= f.at_s) return "until_s must lie after at_s";
-        if ((f.kind == Kind::kSlow) != f.factor.has_value())
-          return "factor goes with kind: slow, and that needs it";
-        if (f.kind == Kind::kFreeze && !f.until_s) return "freeze needs until_s";
-        return "";
-      });
+      .check(check_fault);
 }
 
 void add_engine_fields(Schema<GroupSpec>& schema) {
@@ -272,7 +309,39 @@ Schema<RouterLinkSpec> router_schema() {
       .field("scrape_loss", &RouterLinkSpec::scrape_loss,
              {.min = 0, .max = 1, .help = "Part of the scrapes that never arrive."})
       .field("network_delay_ms", &RouterLinkSpec::network_delay_ms,
-             ms("One way, router to engine."));
+             ms("One way, router to engine."))
+      .choice("view", &RouterLinkSpec::view,
+              {{"exact", ViewKind::kExact}, {"coarse", ViewKind::kCoarse}},
+              {.help = "exact: the router knows a prompt's tokens; coarse: its bytes, as live."})
+      .field("block_tokens", &RouterLinkSpec::block_tokens,
+             {.min = 1,
+              .max = 65536,
+              .unit = "tokens",
+              .help = "exact: block of the router's prefix hashes; default 16."})
+      .field("block_bytes", &RouterLinkSpec::block_bytes,
+             {.min = 4,
+              .max = 262144,
+              .unit = "bytes",
+              .help = "coarse: the same in bytes, of which a token has 4; default 256."})
+      .field("token_error", &RouterLinkSpec::token_error,
+             {.min = 0,
+              .max = 1,
+              .help = "coarse: the bytes per token of a prompt vary by this, one sigma of a "
+                      "lognormal; default 0.15."})
+      .field("replicas", &RouterLinkSpec::replicas,
+             {.min = 1, .max = 64, .help = "Routers that know nothing of each other."})
+      .choice("split", &RouterLinkSpec::split,
+              {{"random", ReplicaSplit::kRandom}, {"by_session", ReplicaSplit::kBySession}},
+              {.help = "Which of them a request comes to."})
+      .check([](const RouterLinkSpec& r) -> std::string {
+        const bool coarse = r.view == ViewKind::kCoarse;
+        if (!coarse && (r.block_bytes || r.token_error))
+          return "block_bytes and token_error go with view: coarse";
+        if (coarse && r.block_tokens) return "block_tokens goes with view: exact; give block_bytes";
+        if (r.block_bytes && *r.block_bytes % RouterView::kBytesPerToken != 0)
+          return "block_bytes must be a multiple of 4";
+        return "";
+      });
 }
 
 }  // namespace

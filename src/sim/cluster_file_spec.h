@@ -31,11 +31,13 @@ struct FaultSpec {
   EngineFault::Kind kind = EngineFault::Kind::kSlow;
   double at_s = 0;
   std::optional<double> until_s;
-  std::optional<double> factor;
+  std::optional<double> factor, ramp_s, speed_factor;
+  std::optional<std::string> served_model;
   std::optional<std::int64_t> engine;
 };
 
 enum class StepModelKind { kFormula, kTable };
+enum class ViewKind { kExact, kCoarse };
 
 struct GroupSpec {
   std::optional<std::string> name;
@@ -59,6 +61,11 @@ struct GroupSpec {
 
 struct RouterLinkSpec {
   double scrape_period_ms = 100, scrape_delay_ms = 0, scrape_loss = 0, network_delay_ms = 0;
+  ViewKind view = ViewKind::kExact;
+  std::optional<std::int64_t> block_tokens, block_bytes;
+  std::optional<double> token_error;
+  std::int64_t replicas = 1;
+  ReplicaSplit split = ReplicaSplit::kRandom;
 };
 
 struct ClusterSpec {

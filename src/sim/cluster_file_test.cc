@@ -125,6 +125,69 @@ TEST(ClusterFile, FaultsGoToTheirEngines) {
   EXPECT_EQ(cluster->engines[1].faults[1].at, 30 * kSecond);
 }
 
+TEST(ClusterFile, FaultsThatNobodyIsToldOf) {
+  auto cluster = parse(
+      group("gpu: a30, served_model: llama-3.1-8b, faults: [{kind: restart_cache, at_s: 5}, "
+            "{kind: shrink_cache, at_s: 6, until_s: 9, factor: 0.25}, "
+            "{kind: throttle, at_s: 10, until_s: 60, factor: 3, ramp_s: 20}, "
+            "{kind: swap, at_s: 70, until_s: 80, speed_factor: 0.5, served_model: qwen2.5-7b}]"));
+  ASSERT_TRUE(cluster) << cluster.error().message;
+  const auto& faults = cluster->engines[0].faults;
+  ASSERT_EQ(faults.size(), 4u);
+  EXPECT_EQ(faults[0].kind, EngineFault::Kind::kRestartCache);
+  EXPECT_EQ(faults[1].factor, 0.25);
+  EXPECT_EQ(faults[2].ramp, 20 * kSecond);
+  ASSERT_NE(faults[3].swap, nullptr);
+  EXPECT_EQ(faults[3].swap->config.speed_factor, 0.5);
+  EXPECT_NE(faults[3].swap->config.kv_capacity_tokens,
+            cluster->engines[0].config.kv_capacity_tokens);
+  EXPECT_EQ(cluster->served_model, "llama-3.1-8b");
+  const auto error = [](const std::string& fault) {
+    return error_of(group("gpu: a30, served_model: llama-3.1-8b, faults: [{" + fault + "}]"));
+  };
+  EXPECT_THAT(error("kind: shrink_cache, at_s: 1, factor: 1.5"), HasSubstr("below 1"));
+  EXPECT_THAT(error("kind: throttle, at_s: 1, factor: 2"), HasSubstr("ramp_s"));
+  EXPECT_THAT(error("kind: throttle, at_s: 1, until_s: 3, factor: 2, ramp_s: 5"),
+              HasSubstr("over before until_s"));
+  EXPECT_THAT(error("kind: swap, at_s: 1"), HasSubstr("speed_factor"));
+  EXPECT_THAT(error("kind: crash, at_s: 1, speed_factor: 2"), HasSubstr("kind: swap"));
+  EXPECT_THAT(error("kind: restart_cache, at_s: 1, until_s: 2"), HasSubstr("no until_s"));
+  EXPECT_THAT(error("kind: swap, at_s: 1, served_model: gpt-9"),
+              AllOf(HasSubstr("swap"), HasSubstr("gpt-9")));
+}
+
+TEST(ClusterFile, WhatTheRouterSees) {
+  const std::string engines = group("gpu: a30, served_model: llama-3.1-8b");
+  const auto with = [&](const std::string& router) {
+    return parse(engines + "router: {" + router + "}\n");
+  };
+  auto exact = with("block_tokens: 64, replicas: 3, split: by_session");
+  ASSERT_TRUE(exact) << exact.error().message;
+  EXPECT_FALSE(exact->view.coarse);
+  EXPECT_EQ(exact->view.hash_tokens(), 64);
+  EXPECT_EQ(exact->replicas, 3);
+  EXPECT_EQ(exact->split, ReplicaSplit::kBySession);
+  auto coarse = with("view: coarse");
+  ASSERT_TRUE(coarse) << coarse.error().message;
+  EXPECT_EQ(coarse->view.block_bytes, 256);
+  EXPECT_EQ(coarse->view.hash_tokens(), 64);
+  EXPECT_EQ(coarse->view.token_error, 0.15);
+  EXPECT_EQ(coarse->replicas, 1);
+  coarse = with("view: coarse, block_bytes: 1024, token_error: 0");
+  ASSERT_TRUE(coarse) << coarse.error().message;
+  EXPECT_EQ(coarse->view.hash_tokens(), 256);
+  EXPECT_EQ(coarse->view.token_error, 0);
+  const auto error = [&](const std::string& router) {
+    auto cluster = with(router);
+    return cluster ? "no error" : cluster.error().message;
+  };
+  EXPECT_THAT(error("block_bytes: 256"), HasSubstr("view: coarse"));
+  EXPECT_THAT(error("view: coarse, block_tokens: 16"), HasSubstr("block_bytes"));
+  EXPECT_THAT(error("view: coarse, block_bytes: 255"), HasSubstr("multiple of 4"));
+  EXPECT_THAT(error("view: blurred"), HasSubstr("coarse"));
+  EXPECT_THAT(error("replicas: 0"), HasSubstr(">= 1"));
+}
+
 TEST(ClusterFile, NamesStayUniqueOverGroups) {
   auto cluster = parse(
       "groups:\n  - {count: 2, gpu: a30, served_model: llama-3.1-8b}\n"

@@ -195,7 +195,7 @@ void Engine::start_steps(TimeNs now) {
   wake_ = kNever;
   schedule_time_ = now;
   accept_arrivals(now);
-  if (queued_.number < 0 && !schedule(queued_)) {
+  if (queued_.number < 0 && !schedule(queued_) && !(lend_withheld() && schedule(queued_))) {
     // Finished requests just gave back their blocks, so something always fits.
     LODESTAR_CHECK(waiting_.empty() && running_.empty());
     return;
@@ -318,6 +318,26 @@ bool Engine::abort(TimeNs now, std::uint64_t id) {
 void Engine::set_slowdown(double factor) {
   LODESTAR_CHECK(std::isfinite(factor) && factor > 0);
   time_scale_ = factor / config_.speed_factor;
+}
+
+// Nothing can run. True when that is because a shrunk cache keeps blocks back.
+bool Engine::lend_withheld() {
+  if (kv_.withheld() == 0 || (waiting_.empty() && running_.empty())) return false;
+  kv_.lend_withheld();
+  return true;
+}
+
+void Engine::lose_cache() {
+  kv_.forget_identities();
+  for (std::uint32_t index : waiting_) {
+    infos_[index].hit_depth = infos_[index].fork_depth = 0;
+    infos_[index].fork_shared_ahead = -1;
+  }
+}
+
+void Engine::shrink_cache(double part) {
+  LODESTAR_CHECK(part > 0 && part <= 1);
+  kv_.withhold(static_cast<std::int64_t>((1 - part) * static_cast<double>(kv_.usable_blocks())));
 }
 
 void Engine::freeze(TimeNs now, TimeNs until) {

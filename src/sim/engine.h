@@ -136,6 +136,11 @@ class Engine {
 
   // Faults. Steps that start from now on take `factor` times as long (1 = healthy).
   void set_slowdown(double factor);
+  // The prefix cache is empty from now on; running requests go on, counters too.
+  void lose_cache();
+  // Only this part (0..1] of the KV cache can be used. A request that needs more, alone,
+  // still gets it: an engine never stands still for ever.
+  void shrink_cache(double part);
   // Nothing moves before `until`; the executing step ends that much later.
   void freeze(TimeNs now, TimeNs until);
   // Forgets everything but configuration; returns the ids that were in flight,
@@ -193,6 +198,7 @@ class Engine {
   std::uint32_t new_seq(EngineRequest&& request);
   void drop_seq(std::uint32_t seq);
   void start_steps(TimeNs now);
+  bool lend_withheld();
   void execute_queued(TimeNs now);
   void finish_step(TimeNs now, std::vector<TokenEvent>& out);
   void emit(std::uint32_t seq, TimeNs now, std::vector<TokenEvent>& out);

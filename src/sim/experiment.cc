@@ -42,6 +42,9 @@ WorldConfig world_config(const Cluster& cluster) {
   config.scrape_delay = cluster.scrape_delay;
   config.scrape_loss = cluster.scrape_loss;
   config.network_delay = cluster.network_delay;
+  config.view = cluster.view;
+  config.replicas = cluster.replicas;
+  config.split = cluster.split;
   if (!cluster.served_model.empty()) config.served_model = cluster.served_model;
   return config;
 }

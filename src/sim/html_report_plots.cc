@@ -10,6 +10,7 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/html_report_layout.h"
 #include "sim/html_report_svg.h"
 
 namespace lodestar::sim::report {
@@ -24,46 +25,6 @@ std::vector<double> sorted_ttft(const PolicySet& set) {
   std::vector<double> values = latencies(set.samples, &ReportSample::ttft_ms, -kEver, kEver);
   std::sort(values.begin(), values.end());
   return values;
-}
-
-struct EndLabel {
-  double wanted_y = 0;  // where the line ends
-  std::size_t series = 0;
-  std::string text;
-
-  // A total order, so that equal labels do not change places between builds.
-  friend bool operator<(const EndLabel& a, const EndLabel& b) {
-    return a.wanted_y != b.wanted_y ? a.wanted_y < b.wanted_y : a.series < b.series;
-  }
-};
-
-// Writes labels right of the plot, each near its wanted height but none over
-// another, with a thin leader from the line's end.
-void end_labels(Svg& svg, std::vector<EndLabel> labels, double top, double bottom) {
-  std::sort(labels.begin(), labels.end());
-  const double count = static_cast<double>(labels.size());
-  const double gap = std::min(17.0, (bottom - top) / std::max(1.0, count));
-  std::vector<double> place(labels.size());
-  double next = top + gap / 2;
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    next = (place[i] = std::max(next, labels[i].wanted_y)) + gap;
-  double limit = bottom;
-  for (std::size_t i = labels.size(); i-- > 0; limit -= gap)
-    limit = place[i] = std::min(place[i], limit);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    svg.line(kRight + 2, labels[i].wanted_y, kRight + 14, place[i], "leader");
-    svg.text(kRight + 18, place[i] + 4, "label " + fill_class(labels[i].series), labels[i].text);
-  }
-}
-
-// Legend beside a plot whose lines all end at the same height.
-void side_legend(Svg& svg, const std::vector<EndLabel>& rows, double top) {
-  double y = top;
-  for (const EndLabel& row : rows) {
-    svg.line(kRight + 16, y, kRight + 40, y, series_class(row.series));
-    svg.text(kRight + 46, y + 4, "label " + fill_class(row.series), row.text);
-    y += 19;
-  }
 }
 
 struct Panel {
@@ -167,7 +128,7 @@ void draw_windows(Svg& svg, const Comparison& comparison, const Panel& panel, co
     svg.path(points, shown[i] ? series_class(i) : "ln mute", comparison.policies[i].policy);
     if (shown[i]) labels.push_back({last, i, comparison.policies[i].policy});
   }
-  end_labels(svg, std::move(labels), panel.top, panel.bottom);
+  end_labels(svg, std::move(labels), kRight, panel.top, panel.bottom);
 }
 
 }  // namespace
@@ -212,7 +173,7 @@ std::string plot_ttft_cdf(const Comparison& comparison) {
   }
   // Best median first: the order in which the curves stand from left to right.
   std::sort(legend.begin(), legend.end());
-  side_legend(svg, legend, top + 12);
+  side_legend(svg, legend, kRight, top + 12);
   return std::move(svg).finish();
 }
 

@@ -75,6 +75,29 @@ text{font-family:inherit;font-size:12px;fill:var(--fg)}
 .g4{fill:var(--g4)}.g5{fill:var(--g5)}.g6{fill:var(--g6)}
 footer{margin-top:48px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);
 font-size:13px}
+.band{stroke:var(--bg);stroke-width:.8}
+.moment{stroke:var(--fg);stroke-width:1.2;stroke-dasharray:3 3;opacity:.75}
+.dots{fill:none;stroke-width:3.2;stroke-linecap:round;opacity:.4}
+.target{fill:var(--hi)}
+.alert{border:1px solid var(--s1);border-left-width:5px;border-radius:6px;padding:8px 14px;
+margin:16px 0}
+.alert ul{margin:4px 0;padding-left:20px}
+details{border:1px solid var(--line);border-radius:8px;padding:0 16px;margin:12px 0}
+summary{cursor:pointer;padding:10px 0;font-weight:600}
+summary .soft{font-weight:400}
+details h3{margin-top:22px}
+td .ci,.matrix small{display:block;color:var(--soft);font-size:11px}
+.matrix td,.matrix th{padding:4px 8px}
+.matrix tbody th{font-weight:400;text-align:left;white-space:normal;min-width:150px}
+.group th{padding-top:16px;font-weight:600;border-bottom-color:var(--mid);text-align:left}
+.up1{background:rgba(0,140,95,.08)}.up2{background:rgba(0,140,95,.16)}
+.up3{background:rgba(0,140,95,.26)}.up4{background:rgba(0,140,95,.38)}
+.dn1{background:rgba(220,90,0,.08)}.dn2{background:rgba(220,90,0,.16)}
+.dn3{background:rgba(220,90,0,.26)}.dn4{background:rgba(220,90,0,.38)}
+.top{font-weight:700}
+main.broad{max-width:1180px;padding-left:16px;padding-right:16px}
+.tight th,.tight td{padding:5px 6px}
+.matrix .group th{font-weight:600;padding-top:14px}
 @media print{main{padding:0;max-width:none}h2,h3{break-after:avoid}.plot{break-inside:avoid}}
 )css";
 

@@ -21,6 +21,8 @@ KvCache::KvCache(std::uint32_t num_blocks) : nodes_(num_blocks) {
 void KvCache::reset() {
   std::fill(buckets_.begin(), buckets_.end(), kNullBlock);
   hashed_ = 0;
+  withheld_.clear();
+  to_withhold_ = 0;
   const auto n = static_cast<std::uint32_t>(nodes_.size());
   for (std::uint32_t i = 0; i < n; ++i)
     nodes_[i] = Node{.prev = i == 0 ? n - 1 : i - 1, .next = i + 1 == n ? 0 : i + 1};
@@ -101,6 +103,37 @@ void KvCache::release(std::span<const std::uint32_t> chain) {
     LODESTAR_CHECK(nodes_[chain[i]].refs > 0);
     if (--nodes_[chain[i]].refs == 0) push_back(chain[i]);
   }
+  if (withheld() < to_withhold_) collect_withheld();
+}
+
+void KvCache::forget_identities() {
+  std::fill(buckets_.begin(), buckets_.end(), kNullBlock);
+  for (Node& node : nodes_) {
+    node.chain_next = 0;
+    node.chain_prev = kUnhashed;
+  }
+  hashed_ = 0;
+}
+
+void KvCache::withhold(std::int64_t blocks) {
+  to_withhold_ = std::clamp<std::int64_t>(blocks, 0, usable_blocks());
+  while (withheld() > to_withhold_) {
+    const std::uint32_t block = withheld_.back();
+    withheld_.pop_back();
+    nodes_[block].refs = 0;
+    push_back(block);
+  }
+  collect_withheld();
+}
+
+void KvCache::collect_withheld() {
+  while (withheld() < to_withhold_ && free_count_ > 0) withheld_.push_back(allocate());
+}
+
+void KvCache::lend_withheld() {
+  const std::int64_t wanted = to_withhold_;
+  withhold(0);
+  to_withhold_ = wanted;
 }
 
 void KvCache::check_invariants() const {

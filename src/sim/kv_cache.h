@@ -25,7 +25,8 @@ class KvCache {
   std::int64_t usable_blocks() const { return static_cast<std::int64_t>(nodes_.size()) - 1; }
   std::int64_t free_blocks() const { return free_count_; }
   double usage() const {
-    return 1.0 - static_cast<double>(free_count_) / static_cast<double>(usable_blocks());
+    const std::int64_t there = usable_blocks() - withheld();
+    return there <= 0 ? 1.0 : 1.0 - static_cast<double>(free_count_) / static_cast<double>(there);
   }
   // The oldest block with this identity, or kNullBlock. Does not touch it.
   std::uint32_t find(std::uint64_t hash) const {
@@ -44,8 +45,17 @@ class KvCache {
   void set_hash(std::uint32_t block, std::uint64_t hash);
   // One user less of each, in REVERSE order: the tail of a chain is evicted first.
   void release(std::span<const std::uint32_t> chain);
-  // Everything free, nothing cached.
+  // Everything free, nothing cached, nothing withheld.
   void reset();
+
+  // Faults. Nothing is findable any more; who uses a block keeps it.
+  void forget_identities();
+  // Takes `blocks` out of use, the least recently freed first: at once those that are
+  // free, the rest as they are released. 0 gives all back.
+  void withhold(std::int64_t blocks);
+  // Lends out what is withheld; the next releases take it back.
+  void lend_withheld();
+  std::int64_t withheld() const { return static_cast<std::int64_t>(withheld_.size()); }
 
   std::int64_t evictions() const { return evictions_; }
   std::int64_t hashed_blocks() const { return hashed_; }
@@ -67,11 +77,14 @@ class KvCache {
   void unlink(std::uint32_t block);
   void push_back(std::uint32_t block);
   void forget(std::uint32_t block);
+  void collect_withheld();
 
   std::vector<Node> nodes_;  // node 0 is the free list's sentinel
   std::vector<std::uint32_t> buckets_;  // first block of each chain, 0: empty
   int shift_ = 63;
   std::int64_t free_count_ = 0, evictions_ = 0, hashed_ = 0;
+  std::vector<std::uint32_t> withheld_;  // each with one reference, ours
+  std::int64_t to_withhold_ = 0;
 };
 
 }  // namespace lodestar::sim

@@ -23,6 +23,50 @@ TEST(KvCache, BlockZeroIsNeverHandedOut) {
   EXPECT_EQ(kv.usage(), 1.0);
 }
 
+TEST(KvCache, ForgottenIdentitiesLeaveTheUsersTheirBlocks) {
+  KvCache kv(6);
+  const std::uint32_t used[] = {kv.allocate(), kv.allocate()};
+  const std::uint32_t freed[] = {kv.allocate()};
+  kv.set_hash(used[0], 1);
+  kv.set_hash(freed[0], 2);
+  kv.release(freed);
+  kv.forget_identities();
+  EXPECT_EQ(kv.find(1), KvCache::kNullBlock);
+  EXPECT_EQ(kv.find(2), KvCache::kNullBlock);
+  EXPECT_EQ(kv.refs(used[0]), 1u);
+  EXPECT_EQ(kv.free_blocks(), 3);
+  kv.set_hash(used[0], 1);
+  EXPECT_EQ(kv.find(1), used[0]);
+  kv.release(used);
+  kv.check_invariants();
+}
+
+TEST(KvCache, WithheldBlocksComeOutOfUseAsTheyAreFreed) {
+  KvCache kv(11);
+  std::vector<std::uint32_t> chain;
+  for (int i = 0; i < 6; ++i) chain.push_back(kv.allocate());
+  for (std::uint32_t i = 0; i < 6; ++i) kv.set_hash(chain[i], 100 + i);
+  kv.withhold(7);  // four are free
+  EXPECT_EQ(kv.withheld(), 4);
+  EXPECT_EQ(kv.free_blocks(), 0);
+  EXPECT_EQ(kv.usage(), 1.0);
+  kv.release(chain);
+  EXPECT_EQ(kv.withheld(), 7);
+  EXPECT_EQ(kv.free_blocks(), 3);
+  EXPECT_EQ(kv.usage(), 0.0) << "of what is there";
+  EXPECT_NE(kv.find(100), KvCache::kNullBlock) << "the head was freed last";
+  EXPECT_EQ(kv.find(105), KvCache::kNullBlock);
+  kv.check_invariants();
+  kv.lend_withheld();
+  EXPECT_EQ(kv.free_blocks(), 10);
+  const std::uint32_t one[] = {kv.allocate()};
+  kv.release(one);
+  EXPECT_EQ(kv.withheld(), 7) << "taken back";
+  kv.withhold(0);
+  EXPECT_EQ(kv.free_blocks(), 10);
+  kv.check_invariants();
+}
+
 TEST(KvCache, FreesInReverseSoTheTailOfAChainGoesFirst) {
   KvCache kv(4);
   const std::uint32_t chain[] = {kv.allocate(), kv.allocate(), kv.allocate()};

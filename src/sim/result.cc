@@ -43,6 +43,7 @@ Json cell_json(const CellResult& c) {
   if (c.decision_hash) j["decision_hash"] = fmt::format("{:016x}", *c.decision_hash);
   if (c.state_hash) j["state_hash"] = fmt::format("{:016x}", *c.state_hash);
   j["cluster"] = c.cluster;
+  if (!c.router_view.empty()) j["router_view"] = c.router_view;
   j["workload"] = c.workload;
   j["simulated_s"] = c.simulated_s;
   j["wall_s"] = c.wall_s;

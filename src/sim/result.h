@@ -30,6 +30,10 @@ struct RequestRecord {
   bool failed = false;
   bool fallback = false;      // a fallback rule placed it
   double slo_ttft_ms = 0, slo_tpot_ms = 0;  // 0: none
+  TimeNs failed_at = kNever;  // when it failed; kNever: it did not, or nobody knows
+  // What the policy predicted when it placed the request (the last attempt), and its
+  // 90 % interval; absent if it predicts nothing.
+  std::optional<float> predicted_ttft_ms{}, predicted_lo_ms{}, predicted_hi_ms{};
 };
 
 struct LatencySummary {  // ms; absent when there is no sample
@@ -57,6 +61,7 @@ struct CellResult {
   std::optional<std::uint64_t> decision_hash, state_hash;
   // beyond the contract, for people
   std::string cluster, workload;
+  std::string router_view;  // "exact" or what was coarser; with the number of routers if > 1
   double simulated_s = 0, wall_s = 0;
   std::uint64_t fallback_decisions = 0, retried = 0, preemptions = 0, rounds = 0;
   std::optional<double> first_predictor_s;  // simulated time of the first published predictor

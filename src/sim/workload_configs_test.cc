@@ -13,13 +13,22 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(Configs, ClustersLoad) {
-  int files = 0;
+  int files = 0, without_tables = 0;
+  // The measured tables are not part of the repository.
+  const bool tables = fs::exists("../shared/profiles");
   for (const auto& entry : fs::directory_iterator("configs/clusters")) {
+    if (!tables && entry.path().stem().string().ends_with("-table")) {
+      ++without_tables;
+      continue;
+    }
     auto cluster = load_cluster(entry.path().string());
     ASSERT_TRUE(cluster) << cluster.error().message;
     ++files;
   }
   EXPECT_GE(files, 6);
+  if (without_tables > 0)
+    GTEST_SKIP() << "../shared/profiles is absent: " << without_tables
+                 << " clusters with measured step times are NOT checked";
 }
 
 TEST(Configs, WorkloadsLoadAndFitTheSmallestCluster) {

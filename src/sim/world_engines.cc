@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What comes back from the engines: tokens, gauges, and in the end a result.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -48,8 +50,8 @@ void World::report(const Report& r) {
       live.streaming = true;
     }
     live.reported_tokens = 1;
-    tell_router(FirstToken{placement.lease});
-    if (router_->needs_progress() && !r.event.finished) {
+    tell_router(live_[r.index].replica, FirstToken{placement.lease});
+    if (routers_[live_[r.index].replica]->needs_progress() && !r.event.finished) {
       streaming_.push_back(r.index);
       if (!std::exchange(progress_running_, true))
         push(now_ + config_.progress_period, Kind::kProgress);
@@ -65,7 +67,7 @@ void World::report(const Report& r) {
     record.output_tokens = r.event.total_tokens;
     finish(r.index, /*failed=*/false);
   }
-  tell_router(end);
+  tell_router(live_[r.index].replica, end);
   if (prefill_only) {
     ++live_[r.index].stage;
     live_[r.index].seen_tokens = live_[r.index].reported_tokens = 0;
@@ -74,27 +76,29 @@ void World::report(const Report& r) {
 }
 
 void World::send_progress() {
-  TokenProgress batch;
+  std::vector<TokenProgress> batches(routers_.size());
   std::size_t kept = 0;
   for (std::uint32_t index : streaming_) {
     Live& live = live_[index];
     if (!live.active) continue;
     streaming_[kept++] = index;
     if (live.seen_tokens <= live.reported_tokens) continue;
-    batch.items.push_back(
+    batches[live.replica].items.push_back(
         {live.placements[live.stage].lease, live.seen_tokens - live.reported_tokens});
     live.reported_tokens = live.seen_tokens;
   }
   streaming_.resize(kept);
   progress_running_ = kept > 0;
   if (progress_running_) push(now_ + config_.progress_period, Kind::kProgress);
-  if (!batch.items.empty()) tell_router(batch);
+  for (std::uint32_t r = 0; r < batches.size(); ++r)
+    if (!batches[r].items.empty()) tell_router(r, batches[r]);
 }
 
-void World::scrape(std::uint32_t e) {
+void World::scrape(std::uint32_t e, std::uint32_t replica) {
   EngineState& state = engines_[e];
-  push(now_ + config_.scrape_period, Kind::kScrape, e);
-  const bool lost = config_.scrape_loss > 0 && state.scrape_rng.uniform() < config_.scrape_loss;
+  EngineState::Scraper& scraper = state.scrapers[replica];
+  push(now_ + config_.scrape_period, Kind::kScrape, e, replica);
+  const bool lost = config_.scrape_loss > 0 && scraper.rng.uniform() < config_.scrape_loss;
   if (!state.present || lost || now_ < state.frozen_until) return;
   const EngineStats& s = state.engine->stats();
   LoadSnapshot load;
@@ -105,24 +109,40 @@ void World::scrape(std::uint32_t e) {
   load.prefix_hits_tokens = static_cast<double>(s.prefix_hits);
   load.preemptions = static_cast<double>(s.preemptions);
   load.taken_at = now_;
-  state.in_flight_gauges.push_back(load);
+  scraper.in_flight.push_back(load);
+  const std::uint64_t life_and_replica = (state.life << 16) | replica;
   if (config_.scrape_delay == 0) {
-    deliver_gauges(e, state.life);
+    deliver_gauges(e, life_and_replica);
   } else {
-    push(now_ + config_.scrape_delay, Kind::kGauges, e, state.life);
+    push(now_ + config_.scrape_delay, Kind::kGauges, e, life_and_replica);
   }
 }
 
-void World::deliver_gauges(std::uint32_t e, std::uint64_t life) {
+void World::deliver_gauges(std::uint32_t e, std::uint64_t life_and_replica) {
   EngineState& state = engines_[e];
-  if (state.life != life || state.in_flight_gauges.empty()) return;
-  const LoadSnapshot load = state.in_flight_gauges.front();
-  state.in_flight_gauges.erase(state.in_flight_gauges.begin());
-  tell_router(Scraped{InstanceId{e}, state.incarnation, load});
+  const auto replica = static_cast<std::uint32_t>(life_and_replica & 0xffffu);
+  std::vector<LoadSnapshot>& in_flight = state.scrapers[replica].in_flight;
+  if (state.life != life_and_replica >> 16 || in_flight.empty()) return;
+  const LoadSnapshot load = in_flight.front();
+  in_flight.erase(in_flight.begin());
+  tell_router(replica, Scraped{InstanceId{e}, state.incarnation, load});
+}
+
+std::string World::view_text() const {
+  const RouterView& view = config_.view;
+  std::string text = view.coarse
+                         ? fmt::format("coarse: blocks of {} bytes, prompts known to {:.3g} %",
+                                       view.block_bytes, 100 * view.token_error)
+                     : view.block_tokens == RouterView{}.block_tokens
+                         ? "exact"
+                         : fmt::format("exact, in blocks of {} tokens", view.block_tokens);
+  if (routers_.size() > 1) text += fmt::format("; {} routers", routers_.size());
+  return text;
 }
 
 CellResult World::result() const {
   CellResult cell;
+  cell.router_view = view_text();
   cell.seed = config_.seed;
   const double total_s = to_s(std::max<TimeNs>(last_end_, 1));
   for (std::size_t e = 0; e < engines_.size(); ++e) {
@@ -135,11 +155,15 @@ CellResult World::result() const {
   summarise_records(records_, cell);
   cell.unfinished = open_;
   cell.decision_us = summarise(decision_us_);
-  cell.decision_hash = router_->decision_hash();
-  cell.state_hash = router_->state_hash();
+  cell.decision_hash = routers_[0]->decision_hash();
+  cell.state_hash = routers_[0]->state_hash();
+  for (std::size_t r = 1; r < routers_.size(); ++r) {
+    cell.decision_hash = hash_combine(*cell.decision_hash, routers_[r]->decision_hash());
+    cell.state_hash = hash_combine(*cell.state_hash, routers_[r]->state_hash());
+  }
   cell.simulated_s = to_s(now_);
   cell.fallback_decisions = fallback_decisions_;
-  cell.retried = router_->counters().retried;
+  for (const auto& router : routers_) cell.retried += router->counters().retried;
   if (first_predictor_at_ != kNever) cell.first_predictor_s = to_s(first_predictor_at_);
   return cell;
 }

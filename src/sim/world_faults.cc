@@ -1,15 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes wrong with engines, and what the router gets to know of it.
+// What goes wrong with engines, and what the routers get to know of it.
+#include <bit>
+
+#include "base/check.h"
 #include "sim/world.h"
 
 namespace lodestar::sim {
+
+std::vector<ThrottleStep> throttle_steps(const EngineFault& fault) {
+  constexpr int kSteps = 20;
+  std::vector<ThrottleStep> steps;
+  for (int k = 1; k <= 2 * kSteps; ++k) {
+    const bool up = k <= kSteps;
+    if (!up && fault.until == 0) break;  // for ever
+    const TimeNs from = up ? fault.at : fault.until;
+    const int done = up ? k : k - kSteps;
+    const double level = static_cast<double>(up ? done : kSteps - done) / kSteps;
+    steps.push_back({from + fault.ramp * done / kSteps, 1 + (fault.factor - 1) * level});
+  }
+  return steps;
+}
 
 void World::schedule_faults() {
   for (std::uint32_t e = 0; e < engines_.size(); ++e) {
     const auto& faults = config_.engines[e].faults;
     for (std::uint64_t f = 0; f < faults.size(); ++f) {
-      push(faults[f].at, Kind::kFault, e, f);
-      if (faults[f].until > faults[f].at) push(faults[f].until, Kind::kFaultEnd, e, f);
+      const EngineFault& fault = faults[f];
+      if (fault.kind != EngineFault::Kind::kThrottle) {
+        push(fault.at, Kind::kFault, e, f);
+        if (fault.until > fault.at) push(fault.until, Kind::kFaultEnd, e, f);
+        continue;
+      }
+      for (const ThrottleStep& step : throttle_steps(fault))
+        push(step.at, Kind::kThrottleStep, e, std::bit_cast<std::uint64_t>(step.factor));
     }
   }
 }
@@ -36,9 +59,47 @@ void World::begin_fault(std::uint32_t e, const EngineFault& fault) {
     case EngineFault::Kind::kLeave:
       if (!state.present) break;
       state.draining = true;
-      tell_router(InstanceChanged{InstanceId{e}, Health::kDraining});
+      tell_routers(InstanceChanged{InstanceId{e}, Health::kDraining});
+      break;
+    case EngineFault::Kind::kRestartCache:
+      state.engine->lose_cache();
+      break;
+    case EngineFault::Kind::kShrinkCache:
+      state.engine->shrink_cache(fault.factor);
+      break;
+    case EngineFault::Kind::kThrottle:
+      break;  // in steps of its own
+    case EngineFault::Kind::kSwap:
+      if (fault.until > fault.at) {
+        if (!state.present) break;
+        state.draining = true;
+        tell_routers(InstanceChanged{InstanceId{e}, Health::kDraining});
+        break;
+      }
+      become(e, *fault.swap);
       break;
   }
+}
+
+// What still runs there ends now; another engine answers from then on.
+void World::become(std::uint32_t e, const EngineSwap& swap) {
+  WorldEngine& spec = config_.engines[e];
+  const bool every_token = spec.config.emit_every_token;
+  spec.config = swap.config;
+  spec.config.emit_every_token = every_token;
+  spec.step_time = swap.step_time;
+  spec.info.kv_capacity_tokens = swap.config.kv_capacity_tokens;
+  spec.info.max_num_seqs = swap.config.max_num_seqs;
+  spec.info.prefix_caching = swap.config.prefix_caching;
+  spec.info.max_model_len = swap.max_model_len;
+  spec.info.told_prefill_tokens_per_s = swap.told_prefill_tokens_per_s;
+  if (engines_[e].present) {
+    crash_engine(e);
+  } else {
+    const Result<void> made = make_engine(e);
+    LODESTAR_CHECK(made.has_value());  // the configuration was checked when it was read
+  }
+  bring_up(e);
 }
 
 void World::end_fault(std::uint32_t e, const EngineFault& fault) {
@@ -58,6 +119,15 @@ void World::end_fault(std::uint32_t e, const EngineFault& fault) {
     case EngineFault::Kind::kLeave:  // what is still running there ends now
       if (state.present) crash_engine(e);
       bring_up(e);
+      break;
+    case EngineFault::Kind::kShrinkCache:
+      state.engine->shrink_cache(1);
+      break;
+    case EngineFault::Kind::kSwap:
+      become(e, *fault.swap);
+      break;
+    case EngineFault::Kind::kRestartCache:
+    case EngineFault::Kind::kThrottle:
       break;
   }
 }
@@ -81,9 +151,9 @@ void World::take_down(std::uint32_t e) {
   state.present = false;
   state.next = kNever;
   ++state.life;
-  state.in_flight_gauges.clear();
+  for (EngineState::Scraper& scraper : state.scrapers) scraper.in_flight.clear();
   state.frozen_until = 0;
-  tell_router(InstanceDown{InstanceId{e}});
+  tell_routers(InstanceDown{InstanceId{e}});
   const Result<void> made = make_engine(e);  // for the next life; it was valid before
   LODESTAR_CHECK(made.has_value());
 }
@@ -97,7 +167,7 @@ void World::bring_up(std::uint32_t e) {
   InstanceInfo info = config_.engines[e].info;
   info.incarnation = state.incarnation;
   config_.engines[e].info.incarnation = state.incarnation;
-  tell_router(InstanceUp{info});
+  tell_routers(InstanceUp{info});
 }
 
 }  // namespace lodestar::sim
