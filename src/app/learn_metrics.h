@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/time.h"
 #include "routing/router.h"
 #include "telemetry/metrics.h"
 
@@ -16,7 +17,7 @@ namespace lodestar::app {
 class PredictionErrors {
  public:
   explicit PredictionErrors(telemetry::Registry& registry) : registry_(registry) {}
-  void update(const Router& router);  // on the brain's thread
+  void update(const Router& router);  // on the brain's thread, after every outcome
 
  private:
   struct Seen {
@@ -28,7 +29,8 @@ class PredictionErrors {
   std::map<std::string, Seen, std::less<>> seen_;  // by policy object
 };
 
-// Appends to a page. On the brain's thread.
-void append_learn_metrics(std::string& page, const Router& router);
+// Appends to a page. On the brain's thread. `started` is when the router began: a learner
+// that never learned anything is as old as that.
+void append_learn_metrics(std::string& page, const Router& router, TimeNs now, TimeNs started);
 
 }  // namespace lodestar::app

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <deque>
 #include <fstream>
@@ -12,6 +14,7 @@
 #include <utility>
 
 #include "app/commands.h"
+#include "app/learned_state.h"
 #include "policies/catalog.h"
 #include "routing/router.h"
 #include "telemetry/journal_text.h"
@@ -50,12 +53,57 @@ bool decides(const Effects& effects) {
   return false;
 }
 
+// What the decisions expected, against the first tokens that came.
+class Expectations {
+ public:
+  void placed(TimeNs now, const Effects& effects) {
+    for (const Effect& e : effects)
+      if (const auto* d = std::get_if<Dispatch>(&e); d != nullptr && d->forecast.ttft_ms > 0)
+        open_[d->placements[0].lease] = {now, d->forecast};
+  }
+  void came(TimeNs now, const Event& event) {
+    const auto* first = std::get_if<FirstToken>(&event);
+    if (first == nullptr) return;
+    const auto it = open_.find(first->lease);
+    if (it == open_.end()) return;
+    const double ttft_ms = to_ms(now - it->second.first);
+    const Expectation& f = it->second.second;
+    ++seen_;
+    relative_error_ += std::fabs(f.ttft_ms - ttft_ms) / std::max(ttft_ms, 1.0);
+    inside_ += ttft_ms >= f.ttft_low_ms && ttft_ms <= f.ttft_high_ms ? 1 : 0;
+    open_.erase(it);
+  }
+  void print() const {
+    if (seen_ == 0) return;
+    const double n = static_cast<double>(seen_);
+    fmt::print(
+        "expected against observed TTFT: {} requests, mean relative error {:.3f}, {:.1f} % "
+        "inside the 90 % interval\n",
+        seen_, relative_error_ / n, 100 * static_cast<double>(inside_) / n);
+  }
+
+ private:
+  std::map<LeaseId, std::pair<TimeNs, Expectation>> open_;
+  std::uint64_t seen_ = 0, inside_ = 0;
+  double relative_error_ = 0;
+};
+
+// The state that the log carries, as the build at hand reads it. "" or what is wrong.
+std::string bring_back(StateLoaded& event) {
+  auto states = decode_learned(event.bytes);
+  if (!states) return states.error().message;
+  if (states->size() != 1) return "a loaded state must be one";
+  event.predictor = std::move(states->front().predictor);
+  return {};
+}
+
 struct Tally {
   std::uint64_t events = 0, decisions = 0, different = 0;
 };
 
 // "" or what is wrong with the log.
-std::string replay_lines(std::ifstream& in, Router& router, bool same_policy, Tally& tally) {
+std::string replay_lines(std::ifstream& in, Router& router, bool same_policy, Tally& tally,
+                         Expectations& expectations) {
   Trainings trainings;
   std::string line;
   for (std::uint64_t number = 2; std::getline(in, line); ++number) {
@@ -69,9 +117,14 @@ std::string replay_lines(std::ifstream& in, Router& router, bool same_policy, Ta
       auto predictor = trainings.finish(published->policy);
       if (!record->published_null) published->predictor = std::move(predictor);
     }
+    if (auto* state = std::get_if<StateLoaded>(&record->event))
+      if (const std::string wrong = bring_back(*state); !wrong.empty())
+        return fmt::format("line {}: {}", number, wrong);
+    if (same_policy) expectations.came(record->at, record->event);
     const Effects effects = router.handle(record->at, record->event);
     for (const Effect& e : effects)
       if (const auto* train = std::get_if<Train>(&e)) trainings.start(*train);
+    if (same_policy) expectations.placed(record->at, effects);
     ++tally.events;
     if (decides(effects)) ++tally.decisions;
     std::string text;
@@ -105,7 +158,9 @@ int run_replay(const ReplayArgs& args) {
   auto router = Router::create(config, [](std::string_view name) { return make_policy(name); });
   if (!router) return fail_with(router.error().message);
   Tally tally;
-  if (const std::string wrong = replay_lines(in, **router, !args.policy, tally); !wrong.empty())
+  Expectations expectations;
+  if (const std::string wrong = replay_lines(in, **router, !args.policy, tally, expectations);
+      !wrong.empty())
     return fail_with(wrong);
   fmt::print("{} events, {} decisions, policy {}: {}; decision hash {:016x}\n", tally.events,
              tally.decisions, config.policy,
@@ -113,6 +168,7 @@ int run_replay(const ReplayArgs& args) {
              : args.policy        ? fmt::format("{} events with other effects", tally.different)
                                   : "they differ",
              (*router)->decision_hash());
+  expectations.print();
   return tally.different == 0 || args.policy ? 0 : 1;
 }
 

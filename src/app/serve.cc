@@ -11,8 +11,10 @@
 #include <memory>
 #include <utility>
 
+#include "app/belief_metrics.h"
 #include "app/commands.h"
 #include "app/learn_metrics.h"
+#include "app/learned_state.h"
 #include "base/log.h"
 #include "control/monitor.h"
 #include "policies/catalog.h"
@@ -95,6 +97,9 @@ struct Service {
   std::unique_ptr<telemetry::Journal> journal;
   std::shared_ptr<proxy::ProxyMetrics> metrics = std::make_shared<proxy::ProxyMetrics>();
   PredictionErrors prediction_errors{metrics->registry};
+  BeliefLog belief_log;
+  std::unique_ptr<StateFile> state_file;
+  const TimeNs started = net::now_ns();
   net::Runtime runtime;
   std::shared_ptr<proxy::Brain> brain;
   std::shared_ptr<control::Monitor> monitor;
@@ -170,6 +175,25 @@ void append_own_metrics(std::string& page, const Service& service) {
             service.journal->write_errors());
 }
 
+// Before the runtime runs: the first request already finds what was learned.
+void load_learned(Service& service, const proxy::ServeConfig& config) {
+  if (config.learning.state_file.empty()) return;
+  service.state_file = std::make_unique<StateFile>(config.learning.state_file);
+  for (StateLoaded& state : service.state_file->load())
+    service.brain->router().handle(net::now_ns(), Event(std::move(state)));
+}
+
+// On the brain's thread; the disk is the trainer's.
+net::Task<void> keep_saving(Service& service, DurationNs period) {
+  while (!service.stopping) {
+    co_await net::sleep_for(period);
+    service.brain->in_background(
+        [&file = *service.state_file, bytes = encode_learned(service.brain->router())] {
+          file.save(bytes);
+        });
+  }
+}
+
 Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
   auto targets = proxy::engine_targets(config);
   if (!targets) return std::unexpected(targets.error());
@@ -194,7 +218,11 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
   service.brain = std::make_shared<proxy::Brain>(service.runtime, std::move(*router),
                                                  &service.metrics->decision_seconds);
   service.brain->on_outcome(
-      [&errors = service.prediction_errors](const Router& live) { errors.update(live); });
+      [&errors = service.prediction_errors, &repairs = service.belief_log](const Router& live) {
+        errors.update(live);
+        repairs.update(live);
+      });
+  load_learned(service, config);
   service.monitor = std::make_shared<control::Monitor>(
       service.runtime.executor(0), *targets, proxy::monitor_options(config),
       [weak = std::weak_ptr<proxy::Brain>(service.brain)](Event event) {
@@ -208,7 +236,9 @@ Result<void> assemble(Service& service, const proxy::ServeConfig& config) {
       service.metrics, check_policy_name);
   service.proxy->on_render([&service](std::string& page, const Router& live) {
     append_own_metrics(page, service);
-    append_learn_metrics(page, live);
+    append_learn_metrics(page, live, net::now_ns(), service.started);
+    if (service.state_file) service.state_file->append_metrics(page, net::now_ns());
+    append_belief_metrics(page, live);
   });
   const auto listen = proxy::parse_listen(config.listen);
   auto server = net::Server::listen(service.runtime, proxy::server_options(config, *listen),
@@ -248,7 +278,11 @@ int run_serve(const ServeArgs& args) {
   const net::Executor main = service.runtime.executor(0);
   net::post(main, [&] { service.monitor->start(); });
   net::spawn(main, announce(service, *config, url_of(*config, service.server->port())), "announce");
+  if (service.state_file)
+    net::spawn(main, keep_saving(service, from_s(config->learning.save_every_s)), "save state");
   service.runtime.run();
+  if (service.state_file)
+    service.state_file->save(encode_learned(service.brain->router()), /*last=*/true);
   return service.cut ? 1 : 0;
 }
 

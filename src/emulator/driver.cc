@@ -14,6 +14,11 @@ EngineDriver::EngineDriver(net::Executor executor, DriverConfig config)
     : executor_(executor), config_(std::move(config)), wake_(executor) {
   for (const sim::EngineFault& fault : config_.faults) {
     if (fault.kind == Kind::kJoin) down_ = true;
+    if (fault.kind == Kind::kThrottle) {
+      for (const sim::ThrottleStep& step : sim::throttle_steps(fault))
+        add_fault({step.at, true, {.kind = Kind::kSlow, .at = step.at, .factor = step.factor}});
+      continue;
+    }
     add_fault({fault.at, true, fault});
     if (fault.until > fault.at && fault.kind != Kind::kFreeze)
       add_fault({fault.until, false, fault});
@@ -209,6 +214,21 @@ void EngineDriver::apply(const FaultEvent& event) {
       leaving_ = event.begin;
       // It comes back as a fresh process; whatever is still running ends now.
       if (!event.begin) crash(event.at);
+      break;
+    case Kind::kRestartCache:
+      engine_->lose_cache();
+      break;
+    case Kind::kShrinkCache:
+      engine_->shrink_cache(event.begin ? fault.factor : 1);
+      break;
+    case Kind::kThrottle:
+      break;  // came as steps of kind slow
+    case Kind::kSwap:
+      leaving_ = event.begin && fault.until > fault.at;
+      if (leaving_) break;
+      config_.engine = fault.swap->config;
+      config_.step_time = fault.swap->step_time;
+      crash(event.at);
       break;
   }
 }

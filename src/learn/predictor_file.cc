@@ -1,86 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "learn/predictor_file.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <span>
 #include <utility>
 
 #include "base/hash.h"
+#include "learn/file_bytes.h"
 
 namespace lodestar::learn {
 namespace {
 
-constexpr std::string_view kMagic = "LODEPRED";
 constexpr std::uint32_t kFormatVersion = 1;
-constexpr std::uint32_t kKindPaper = 1;
-constexpr std::size_t kChecksumBytes = 8;
-
-class Writer {
- public:
-  void bytes(std::string_view s) { out_.append(s); }
-  void u32(std::uint32_t v) { integer(v, 4); }
-  void u64(std::uint64_t v) { integer(v, 8); }
-  void f64(double v) { u64(std::bit_cast<std::uint64_t>(v)); }
-  void f32(std::span<const float> values) {
-    for (float v : values) u32(std::bit_cast<std::uint32_t>(v));
-  }
-  std::string take() { return std::move(out_); }
-  const std::string& view() const { return out_; }
-
- private:
-  void integer(std::uint64_t v, int size) {
-    for (int i = 0; i < size; ++i) out_.push_back(static_cast<char>(v >> (8 * i) & 0xff));
-  }
-  std::string out_;
-};
-
-// Reading past the end gives zeros and sets short(): one check at the end.
-class Reader {
- public:
-  explicit Reader(std::string_view data) : data_(data) {}
-  std::string_view bytes(std::size_t n) {
-    if (data_.size() - at_ < n) {
-      short_ = true;
-      return {};
-    }
-    at_ += n;
-    return data_.substr(at_ - n, n);
-  }
-  std::uint32_t u32() { return static_cast<std::uint32_t>(integer(4)); }
-  std::uint64_t u64() { return integer(8); }
-  double f64() { return std::bit_cast<double>(u64()); }
-  void f32(std::span<float> values) {
-    for (float& v : values) v = std::bit_cast<float>(u32());
-  }
-  bool is_short() const { return short_; }
-  std::size_t left() const { return data_.size() - at_; }
-
- private:
-  std::uint64_t integer(std::size_t size) {
-    const std::string_view s = bytes(size);
-    std::uint64_t v = 0;
-    for (std::size_t i = 0; i < s.size(); ++i)
-      v |= static_cast<std::uint64_t>(static_cast<unsigned char>(s[i])) << (8 * i);
-    return v;
-  }
-  std::string_view data_;
-  std::size_t at_ = 0;
-  bool short_ = false;
-};
 
 std::unexpected<Error> refuse(const std::string& why) {
   return fail(ErrorCode::kInvalidArgument, "cannot use this predictor file: " + why +
                                                "; train a new one or use the build that wrote it");
-}
-
-std::string hex(std::uint64_t v) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text(16, '0');
-  for (std::size_t i = 0; i < 16; ++i) text[15 - i] = kDigits[v >> (4 * i) & 15];
-  return text;
 }
 
 bool finite(std::span<const float> values) {
@@ -89,16 +24,12 @@ bool finite(std::span<const float> values) {
   return true;
 }
 
-std::string mismatch(const char* what, std::uint64_t found, std::uint64_t expected) {
-  return std::string(what) + " is " + std::to_string(found) + ", this build has " +
-         std::to_string(expected);
-}
-
 // The part of the header that says whose file it is. Empty when it is ours.
-std::string why_foreign(Reader& in, bool& gpu_labels) {
+std::string why_foreign(FileReader& in, bool& gpu_labels) {
   if (const auto version = in.u32(); version != kFormatVersion)
     return mismatch("its format version", version, kFormatVersion);
-  if (const auto kind = in.u32(); kind != kKindPaper) return mismatch("its kind", kind, kKindPaper);
+  if (const auto kind = in.u32(); kind != kFileKindPaper)
+    return mismatch("its kind", kind, kFileKindPaper);
   if (const auto set = in.u32(); set != kFeatureSetVersion)
     return mismatch("its feature set", set, kFeatureSetVersion);
   const std::uint32_t labels = in.u32();
@@ -128,10 +59,10 @@ std::string encode_predictor(const PaperPredictor& predictor) {
   const MlpLayout& layout = predictor.mlp().weights().layout();
   const TrainingRecord& r = predictor.record();
   const Normalizer::Statistics& s = predictor.normalizer().statistics();
-  Writer out;
-  out.bytes(kMagic);
+  FileWriter out;
+  out.bytes(kFileMagic);
   out.u32(kFormatVersion);
-  out.u32(kKindPaper);
+  out.u32(kFileKindPaper);
   out.u32(kFeatureSetVersion);
   out.u32(predictor.gpu_labels() ? 1 : 0);
   out.u64(paper_feature_hash(predictor.gpu_labels()));
@@ -147,15 +78,16 @@ std::string encode_predictor(const PaperPredictor& predictor) {
 }
 
 Result<std::shared_ptr<const PaperPredictor>> decode_predictor(std::string_view bytes) {
-  if (!bytes.starts_with(kMagic)) return refuse("it does not start with " + std::string(kMagic));
-  Reader in(bytes);
-  in.bytes(kMagic.size());
+  if (!bytes.starts_with(kFileMagic))
+    return refuse("it does not start with " + std::string(kFileMagic));
+  FileReader in(bytes);
+  in.bytes(kFileMagic.size());
   bool gpu_labels = false;
   std::string foreign = why_foreign(in, gpu_labels);
   if (in.is_short()) return refuse("it is cut off in the header");
   if (!foreign.empty()) return refuse(foreign);
-  if (bytes.size() < kChecksumBytes) return refuse("it is cut off");
-  const std::string_view body = bytes.substr(0, bytes.size() - kChecksumBytes);
+  if (bytes.size() < kFileChecksumBytes) return refuse("it is cut off");
+  const std::string_view body = bytes.substr(0, bytes.size() - kFileChecksumBytes);
 
   TrainingRecord record;
   for (std::uint64_t* v : {&record.round, &record.rows, &record.trained, &record.epochs})

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/edit_distance.h"
+#include "policies/lodestar.h"
 #include "policies/lodestar_paper.h"
 #include "policies/rows.h"
 
@@ -76,6 +77,25 @@ std::string why_not(const CatalogRow& row, std::string_view key, double value) {
                      join(names));
 }
 
+// A number, or one of the parameter's named choices.
+Result<double> parse_value(const CatalogRow& row, std::string_view key, std::string_view text) {
+  std::span<const std::string_view> choices;
+  for (const ParamSpec& spec : row.params)
+    if (spec.name == key) choices = spec.choices;
+  for (std::size_t i = 0; i < choices.size(); ++i)
+    if (choices[i] == text) return static_cast<double>(i);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return value;
+  if (choices.empty())
+    return std::unexpected(bad(fmt::format("policy \"{}\": \"{}\" is not a number (parameter {})",
+                                           row.name, excerpt(text), excerpt(key))));
+  return std::unexpected(
+      bad(fmt::format("policy \"{}\": {} = \"{}\"{} It takes: {}", row.name, key, excerpt(text),
+                      nearest(text, choices).empty() ? " is unknown." : suggestion(text, choices),
+                      join(std::vector<std::string_view>(choices.begin(), choices.end())))));
+}
+
 // "key=value,key=value" into `into`.
 Result<void> parse_params(const CatalogRow& row, std::string_view text, PolicyParams& into) {
   PolicyParams seen;
@@ -87,16 +107,13 @@ Result<void> parse_params(const CatalogRow& row, std::string_view text, PolicyPa
     if (equals == std::string_view::npos || equals == 0)
       return std::unexpected(bad(fmt::format("policy \"{}\": \"{}\" is not of the form key=value",
                                              row.name, excerpt(item))));
-    const std::string_view key = item.substr(0, equals), number = item.substr(equals + 1);
-    double value = 0;
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
-    if (error != std::errc() || end != number.data() + number.size())
-      return std::unexpected(bad(fmt::format("policy \"{}\": \"{}\" is not a number (parameter {})",
-                                             row.name, excerpt(number), excerpt(key))));
-    if (!seen.emplace(key, value).second)
+    const std::string_view key = item.substr(0, equals), given = item.substr(equals + 1);
+    const auto value = parse_value(row, key, given);
+    if (!value) return std::unexpected(value.error());
+    if (!seen.emplace(key, *value).second)
       return std::unexpected(
           bad(fmt::format("policy \"{}\": parameter {} is given twice", row.name, excerpt(key))));
-    into.insert_or_assign(std::string(key), value);
+    into.insert_or_assign(std::string(key), *value);
   }
   return {};
 }
@@ -124,6 +141,7 @@ std::span<const CatalogRow> catalog() {
       mooncake_row(),
       lmetric_speeds_row(),
       prefix_cache_speeds_row(),
+      lodestar_row(),
       lodestar_paper_row(),
       lodestar_paper_labels_row(),
   };

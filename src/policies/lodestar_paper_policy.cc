@@ -221,7 +221,7 @@ void LodestarPaperPolicy::train_if_due(PolicyActions& actions) {
   actions.train = in_flight_;
 }
 
-void LodestarPaperPolicy::on_predictor(TimeNs, std::shared_ptr<const Predictor> published,
+void LodestarPaperPolicy::on_predictor(TimeNs now, std::shared_ptr<const Predictor> published,
                                        PolicyActions& actions) {
   const auto predictor = std::dynamic_pointer_cast<const learn::PaperPredictor>(published);
   if (predictor == nullptr || predictor->gpu_labels() != options_.trainer.gpu_labels) {
@@ -233,6 +233,7 @@ void LodestarPaperPolicy::on_predictor(TimeNs, std::shared_ptr<const Predictor> 
     if (ours) in_flight_ = nullptr;
     predictor_ = predictor;
     ++stats_.rounds_published;
+    stats_.last_update = now;
     stats_.training_rows = predictor->record().rows;
     stats_.training_mse_s2 = predictor->record().training_mse;
     stats_.holdout_mse_s2 = predictor->record().holdout_mse;

@@ -78,6 +78,7 @@ class LodestarPaperPolicy final : public Policy {
   std::uint64_t state_hash() const override;
   LearnStats learn_stats() const;
   std::optional<LearnStats> learning() const override { return learn_stats(); }
+  const LearnStats* learning_sums() const override { return &stats_; }
 
   // Null until the first round is published.
   const std::shared_ptr<const learn::PaperPredictor>& predictor() const { return predictor_; }

@@ -2,6 +2,7 @@
 // Numeric parameters of a policy, by name.
 #pragma once
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,8 @@ struct ParamSpec {
   double min = 0;
   double max = 0;
   std::string_view help;  // one line, with the unit
+  // Names of the values 0, 1, 2, ...; either form is accepted. Empty: a plain number.
+  std::span<const std::string_view> choices = {};
 };
 
 }  // namespace lodestar

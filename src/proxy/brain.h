@@ -74,6 +74,8 @@ class Brain {
   void on_outcome(std::function<void(const Router&)> hook) { on_outcome_ = std::move(hook); }
   // Only on the brain's thread, or before the runtime runs.
   Router& router() { return *router_; }
+  // Work for the trainer's thread: files, not requests. Dropped when the brain goes first.
+  void in_background(std::function<void()> work) { trainer_.submit(std::move(work)); }
   // Training runs that ended without a predictor, and when the last one succeeded.
   std::uint64_t failed_trainings() const { return trainer_.failed(); }
   std::uint64_t finished_trainings() const { return trainer_.finished(); }

@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "net/test_support.h"
 #include "proxy/test_rig.h"
@@ -118,6 +121,27 @@ TEST_P(BrainTest, EveryWorkerGetsItsAnswersAndTheCoreStaysOnOneThread) {
   EXPECT_EQ(brain->failed_trainings(), static_cast<std::uint64_t>(all - all / 3));
   EXPECT_TRUE(counts_.on_brain);
   EXPECT_TRUE(brain->wants_progress());
+  live_.halt();
+}
+
+TEST_P(BrainTest, BackgroundWorkRunsInOrderOffTheBrain) {
+  auto brain = make();
+  std::mutex mutex;
+  std::vector<int> order;
+  std::atomic<bool> on_brain{false};
+  for (int i = 0; i < 20; ++i)
+    brain->in_background([&, i] {
+      if (brain->on_brain()) on_brain = true;
+      const std::lock_guard lock(mutex);
+      order.push_back(i);
+    });
+  EXPECT_TRUE(eventually([&] {
+    const std::lock_guard lock(mutex);
+    return order.size() == 20;
+  }));
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  EXPECT_FALSE(on_brain);
+  EXPECT_EQ(brain->finished_trainings(), 0u);  // it is no training
   live_.halt();
 }
 

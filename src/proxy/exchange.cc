@@ -334,6 +334,8 @@ net::Headers Exchange::answer_headers(const net::Headers& upstream, const Placem
   headers.set("x-lodestar-attempt", std::to_string(dispatch.attempt));
   headers.set("x-lodestar-prompt-tokens", fmt::format("{:.0f}", dispatch.prompt_tokens));
   headers.set("x-lodestar-hit-tokens", fmt::format("{:.0f}", dispatch.hit_tokens));
+  if (dispatch.forecast.ttft_ms > 0)
+    headers.set("x-lodestar-predicted-ttft-ms", fmt::format("{:.1f}", dispatch.forecast.ttft_ms));
   if (!dispatch.reason.empty()) headers.set("x-lodestar-reason", dispatch.reason);
   return headers;
 }

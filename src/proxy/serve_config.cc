@@ -81,6 +81,16 @@ Schema<JournalSection> journal_schema() {
              {.min = 1, .max = 1000, .help = "Files kept, the current one included."});
 }
 
+Schema<LearningSection> learning_schema() {
+  using L = LearningSection;
+  return Schema<L>("learning")
+      .field("state_file", &L::state_file,
+             {.help = "What was learned is kept here across restarts; empty: not kept. A file that "
+                      "cannot be used is moved to <file>.bad."})
+      .field("save_every_s", &L::save_every_s,
+             {.min = 1, .max = 86400, .unit = "s", .help = "Between two saves; also at the end."});
+}
+
 Result<void> read_policies(const Node& node, const std::string& path, ServeConfig& out) {
   if (node.kind != Node::Kind::kMap)
     return config::fail_at(node, path, "expected a mapping from served model to policy");
@@ -144,6 +154,7 @@ Schema<ServeConfig> serve_schema() {
               {.help = "Environment variable with the token that exposes routing to one request."}),
           {.help = "What only operators may do."})
       .section("journal", &C::journal, journal_schema(), {.help = "The decision log."})
+      .section("learning", &C::learning, learning_schema(), {.help = "What policies learn."})
       .check([](const C& c) -> std::string {
         if (c.engines.empty()) return "engines: at least one engine is needed";
         if (c.hash_block_bytes % 4 != 0) return "hash_block_bytes: must be a multiple of 4";

@@ -56,10 +56,15 @@ struct JournalSection {
   std::int32_t files = 4;
 };
 
+struct LearningSection {
+  std::string state_file;
+  double save_every_s = 60;
+};
+
 struct ServeConfig {
   std::string listen = "127.0.0.1:8080";
   std::vector<EngineEntry> engines;
-  std::string policy = "lodestar-paper";
+  std::string policy = "lodestar";
   std::map<std::string, std::string> policies;  // served model -> policy
   double scrape_period_ms = 100;
   double scrape_timeout_ms = 1'000;
@@ -75,6 +80,7 @@ struct ServeConfig {
   TimeoutsSection timeouts;
   AdminSection admin;
   JournalSection journal;
+  LearningSection learning;
 };
 
 config::Schema<ServeConfig> serve_schema();

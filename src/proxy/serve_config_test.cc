@@ -27,6 +27,7 @@ hash_key: secret
 limits: {max_inflight: 5}
 timeouts: {connect_ms: 100, request_ms: 0}
 journal: {path: j.jsonl, files: 2}
+learning: {state_file: s.bin, save_every_s: 5}
 )",
                               "f.yaml");
   ASSERT_TRUE(c) << c.error().message;
@@ -36,6 +37,8 @@ journal: {path: j.jsonl, files: 2}
   EXPECT_EQ((*targets)[1].name, "b:8001");
   EXPECT_EQ((*targets)[1].id, InstanceId{2});
   EXPECT_EQ(c->policies.at("x/y"), "random");
+  EXPECT_EQ(c->learning.state_file, "s.bin");
+  EXPECT_EQ(c->learning.save_every_s, 5);
   const ProxyOptions o = proxy_options(*c, hash_key_of(*c, {}));
   EXPECT_EQ(o.max_inflight, 5u);
   EXPECT_EQ(o.upstream.connect_timeout, 100 * kMillisecond);
@@ -51,6 +54,8 @@ TEST(ServeConfig, ErrorsSayWhatAndWhere) {
   EXPECT_THAT(error_of("engines: [{url: a:1}]\nscrape_period_ms: 1\n"), HasSubstr("f.yaml:2"));
   EXPECT_THAT(error_of("engines: [{url: a:1}, {url: a:1}]\n"), HasSubstr("twice"));
   EXPECT_THAT(error_of("engines: [{url: 'https://a:1'}]\n"), HasSubstr("https"));
+  EXPECT_THAT(error_of("engines: [{url: a:1}]\nlearning: {save_every_s: 0}\n"),
+              HasSubstr("save_every_s"));
   EXPECT_THAT(error_of("engines: [{url: a:1}]\nlisten: nowhere\n"), HasSubstr("host:port"));
   EXPECT_THAT(error_of("engines: [{url: a:1}]\npolicies: [a]\n"), HasSubstr("mapping"));
   EXPECT_THAT(error_of("engines: [{url: a:1}]\nhash_block_bytes: 30\n"),

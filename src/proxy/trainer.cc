@@ -35,18 +35,28 @@ Trainer::~Trainer() {
 }
 
 void Trainer::submit(Train effect) {
-  if (!effect.job) return;
+  if (effect.job) submit([this, effect = std::move(effect)] { train(effect); });
+}
+
+void Trainer::submit(std::function<void()> work) {
   {
     const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(effect));
+    jobs_.push_back(std::move(work));
     if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
   }
   changed_.notify_one();
 }
 
+void Trainer::train(const Train& effect) {
+  auto predictor = run_guarded(*effect.job);
+  if (!predictor) failed_.fetch_add(1, std::memory_order_relaxed);
+  finished_.fetch_add(1, std::memory_order_relaxed);
+  publish_(PredictorPublished{effect.policy, std::move(predictor)});
+}
+
 void Trainer::loop() {
   while (true) {
-    Train next;
+    std::function<void()> next;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
@@ -54,10 +64,7 @@ void Trainer::loop() {
       next = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    auto predictor = run_guarded(*next.job);
-    if (!predictor) failed_.fetch_add(1, std::memory_order_relaxed);
-    finished_.fetch_add(1, std::memory_order_relaxed);
-    publish_(PredictorPublished{next.policy, std::move(predictor)});
+    next();
   }
 }
 

@@ -84,10 +84,18 @@ struct PredictorPublished {
   std::shared_ptr<const Predictor> predictor;  // null: the training failed
 };
 struct Timer {};
+// What a policy learned in an earlier life of the router. The bytes of the state travel
+// with it, so that a log of events holds all that decided.
+struct StateLoaded {
+  std::string policy;  // without settings: they may have changed since
+  std::string served_model;
+  std::string bytes;   // for the log only
+  std::shared_ptr<const Predictor> predictor;
+};
 
 using Event = std::variant<RequestArrived, AttemptFailed, TokenProgress, FirstToken, Ended,
                            LeaseFailed, Aborted, Scraped, ScrapeFailed, InstanceUp, InstanceChanged,
-                           InstanceDown, KvEvicted, PredictorPublished, Timer>;
+                           InstanceDown, KvEvicted, PredictorPublished, Timer, StateLoaded>;
 
 // ---- effects ---------------------------------------------------------------
 // kFull: the whole request. kPrefill + kDecode: run the prompt on the first
@@ -101,6 +109,12 @@ struct Placement {
   int dp_rank = -1;  // -1: the engine chooses
   LeaseId lease;
 };
+// What a policy expects of a placement; 0: it has no opinion.
+struct Expectation {
+  double ttft_ms = 0;
+  double ttft_low_ms = 0, ttft_high_ms = 0;  // its 90 % interval
+  double tpot_ms = 0;
+};
 struct Dispatch {
   RequestId request;
   std::uint32_t attempt = 0;
@@ -112,6 +126,7 @@ struct Dispatch {
   std::string_view reason;             // static string: why
   double prompt_tokens = 0;            // as estimated
   double hit_tokens = 0;               // believed, on the first placement
+  Expectation forecast;
 };
 struct Hold {
   RequestId request;

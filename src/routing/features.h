@@ -8,7 +8,7 @@
 namespace lodestar {
 
 // Bumped whenever a field changes its meaning: a predictor file names it.
-inline constexpr std::uint32_t kFeatureSetVersion = 1;
+inline constexpr std::uint32_t kFeatureSetVersion = 2;
 
 struct FeatureRow {
   // request
@@ -34,6 +34,9 @@ struct FeatureRow {
   // facts
   double kv_capacity_tokens = 0;
   double told_prefill_tokens_per_s = 0;
+  // learned: actual / believed hit tokens of this instance (cache_belief.h), 0..1.5;
+  // 1 when unknown. hit_tokens itself is the belief as it is.
+  double hit_correction = 1;
 
   double uncached_tokens() const { return prompt_tokens - hit_tokens; }
 };

@@ -26,6 +26,9 @@ namespace lodestar {
 struct Needs {
   bool prefix = false;    // hit_* of the feature rows
   bool progress = false;  // decode_*_tokens between first token and end
+  // The prefix index follows the engines' block managers: blocks of running requests
+  // cannot be evicted, and answers take room too.
+  bool mirror = false;
 };
 
 struct DecisionContext {
@@ -56,6 +59,7 @@ struct Decision {
   bool fallback = false;
   std::string_view reason;          // must be a string literal
   DurationNs retry_after = 0;       // for kReject
+  Expectation forecast;             // of the first choice; all 0 if the policy has none
 
   void clear() {
     kind = Kind::kPlace;
@@ -64,6 +68,7 @@ struct Decision {
     fallback = false;
     reason = {};
     retry_after = 0;
+    forecast = {};
   }
   void place(std::size_t candidate, std::string_view why = {}) {
     kind = Kind::kPlace;
@@ -95,8 +100,12 @@ class Policy {
   virtual void on_instance_down(TimeNs, Fleet::Slot, const Fleet&) {}
   virtual void on_timer(TimeNs, const Fleet&, PolicyActions&) {}
   virtual void on_predictor(TimeNs, std::shared_ptr<const Predictor>, PolicyActions&) {}
+  // The state that on_predictor would take back; null for a rule.
+  virtual std::shared_ptr<const Predictor> learned() const { return nullptr; }
   // What a policy that learns can say of itself; nothing for a rule.
   virtual std::optional<LearnStats> learning() const { return std::nullopt; }
+  // A part of it that is read after every outcome, so without allocation; null for a rule.
+  virtual const LearnStats* learning_sums() const { return nullptr; }
   // Digest of private random or learned state, for the determinism check.
   virtual std::uint64_t state_hash() const { return 0; }
 };

@@ -10,7 +10,10 @@
 namespace lodestar {
 
 Router::Router(RouterConfig config, PolicyFactory factory)
-    : config_(std::move(config)), factory_(std::move(factory)), prefix_(config_.prefix) {}
+    : config_(std::move(config)),
+      factory_(std::move(factory)),
+      prefix_(config_.prefix),
+      belief_(config_.prefix_block_tokens) {}
 
 Result<std::unique_ptr<Router>> Router::create(RouterConfig config, PolicyFactory factory) {
   std::unique_ptr<Router> router(new Router(std::move(config), std::move(factory)));
@@ -29,22 +32,11 @@ Effects Router::handle(TimeNs now, const Event& event) {
   return out;
 }
 
-void Router::on(TimeNs now, const RequestArrived& e, Effects& out) {
-  ++counters_.arrived;
-  auto [it, fresh] = requests_.try_emplace(e.request);
-  if (!fresh) {  // the driver reused an id: keep the first, refuse the second
-    ++counters_.ignored_reports;
-    return;
-  }
-  ActiveRequest& request = it->second;
-  request.info = e.info;
-  RequestInfo& info = request.info;
-  if (info.prompt_tokens <= 0) {
-    const auto guess = tokens_.estimate(info.served_model, info.prompt_bytes);
-    info.prompt_tokens = guess.tokens;
-    info.prompt_tokens_error = guess.error;
-  }
-  route(now, e.request, request, /*reconsidered=*/false, out);
+Effects Router::handle(TimeNs now, Event&& event) {
+  if (config_.sink != nullptr) return handle(now, std::as_const(event));
+  Effects out;
+  std::visit([&](auto&& e) { on(now, std::forward<decltype(e)>(e), out); }, std::move(event));
+  return out;
 }
 
 void Router::on(TimeNs now, const AttemptFailed& e, Effects& out) {
@@ -102,6 +94,7 @@ void Router::on(TimeNs now, const FirstToken& e, Effects& out) {
   lease.first_token_at = now;
   lease.generated += 1;
   if (InstanceState* state = state_of(lease)) {
+    belief_.computed(now, lease.slot, e.lease, lease.claim, /*answered=*/true);
     OwnLoad& own = state->own;
     own.inflight_prefill -= 1;
     own.inflight_decode += 1;
@@ -163,13 +156,14 @@ void Router::on(TimeNs now, const Aborted& e, Effects& out) {
   requests_.erase(e.request);
 }
 
-void Router::on(TimeNs, const Scraped& e, Effects&) {
+void Router::on(TimeNs now, const Scraped& e, Effects&) {
   const Fleet::Slot slot = fleet_.find(e.instance);
   if (slot == Fleet::kNoSlot || fleet_.at(slot).info.incarnation != e.incarnation) {
     ++counters_.ignored_reports;
     return;
   }
   fleet_.at(slot).load = e.load;
+  if (const auto loss = belief_.scraped(now, slot, e.load, prefix_)) forget_cache(now, slot, *loss);
 }
 
 void Router::on(TimeNs, const ScrapeFailed& e, Effects&) {
@@ -182,16 +176,17 @@ void Router::on(TimeNs, const ScrapeFailed& e, Effects&) {
 }
 
 void Router::on(TimeNs now, const InstanceUp& e, Effects& out) {
+  known_policies_.clear();
   const Fleet::Slot known = fleet_.find(e.info.id);
   if (known != Fleet::kNoSlot && fleet_.at(known).info.incarnation == e.info.incarnation) {
     fleet_.at(known).info = e.info;  // the same life with better facts: keep load and cache
     fleet_.at(known).health = Health::kUp;
-    if (prefix_.holdings(known) == 0) open_prefix_slot(known);
+    if (prefix_.holdings(known) == 0) open_prefix_slot(known, /*same_life=*/true);
     return;
   }
   if (known != Fleet::kNoSlot) retire(now, known);
   const Fleet::Slot slot = fleet_.add(e.info);
-  open_prefix_slot(slot);
+  open_prefix_slot(slot, /*same_life=*/false);
   for (PolicyId p = 0; p < policies_.size(); ++p) {
     PolicyActions actions;
     policies_[p].policy->on_instance_up(now, slot, fleet_, actions);
@@ -310,8 +305,15 @@ void Router::settle(TimeNs now, LeaseId id, Disposition disposition, const Ended
           to_ms(last - lease.first_token_at) / static_cast<double>(end->output_tokens - 1);
   }
   const RequestId request_id = lease.request;
-  leases_.erase(it);
   const auto request = requests_.find(request_id);
+  if (request != requests_.end()) {
+    check_belief(now, id, lease, request->second.info, end);
+    const InstanceState* state = state_of(lease);
+    if (state != nullptr && state->info.prefix_caching && disposition != Disposition::kPunish &&
+        policies_[request->second.policy].needs.mirror)
+      keep_answer(now, lease, id, request->second.info, outcome.output_tokens);
+  }
+  leases_.erase(it);
   if (request == requests_.end()) return;
   std::erase(request->second.leases, id);
   const PolicyId policy = request->second.policy;
@@ -326,17 +328,66 @@ void Router::finish_request_if_done(RequestId id) {
 }
 
 void Router::retire(TimeNs now, Fleet::Slot slot) {
+  known_policies_.clear();
   for (PolicySlot& p : policies_) p.policy->on_instance_down(now, slot, fleet_);
   // The slot, the id and even the incarnation may come back: what was placed before owns nothing.
   for (LeaseId id : fleet_.at(slot).residents) leases_.at(id).departed = true;
   prefix_.clear_slot(slot);
+  belief_.close(slot);
   fleet_.remove(slot);
 }
 
-void Router::open_prefix_slot(Fleet::Slot slot) {
+void Router::open_prefix_slot(Fleet::Slot slot, bool same_life) {
   const InstanceInfo& info = fleet_.at(slot).info;
-  const double blocks = static_cast<double>(info.kv_capacity_tokens) / config_.prefix_block_tokens;
-  prefix_.open_slot(slot, blocks < 1 ? 0 : static_cast<std::size_t>(blocks));
+  const double told = static_cast<double>(info.kv_capacity_tokens) / config_.prefix_block_tokens;
+  std::size_t blocks = told < 1 ? 0 : static_cast<std::size_t>(told);
+  if (same_life) {
+    blocks = belief_.retell(slot, blocks);
+  } else {
+    belief_.open(slot, info.id, blocks);
+  }
+  prefix_.open_slot(slot, blocks);
+}
+
+// ---- what the caches really hold ------------------------------------------------
+
+CacheClaim Router::claim_cache(TimeNs now, Fleet::Slot slot, LeaseId lease, const RequestInfo& info,
+                               const FeatureRow& row) {
+  const CacheBelief::Look look{
+      .chain = info.block_hashes,
+      .depth = match_.depth[slot],
+      .last_use = match_.last_use[slot],
+      .hit_tokens = row.hit_tokens,
+      .prompt_tokens = row.prompt_tokens,
+      .used_blocks =
+          (row.decode_context_tokens + row.pending_prompt_tokens) / config_.prefix_block_tokens};
+  return belief_.claim(now, slot, lease, look, prefix_);
+}
+
+// A lease is being settled: what it believed of its instance's cache meets the truth.
+void Router::check_belief(TimeNs now, LeaseId id, Lease& lease, const RequestInfo& info,
+                          const Ended* end) {
+  if (!lease.claim.made || state_of(lease) == nullptr) return;
+  if (!lease.decoding) belief_.computed(now, lease.slot, id, lease.claim, /*answered=*/false);
+  if (end == nullptr) return;
+  if (const auto loss =
+          belief_.ended(now, lease.slot, lease.claim, end->usage, info.block_hashes, prefix_))
+    forget_cache(now, lease.slot, *loss);
+}
+
+// The engine's cache is gone, but for what was placed since.
+void Router::forget_cache(TimeNs now, Fleet::Slot slot, const CacheBelief::Loss& loss) {
+  const std::size_t held = prefix_.holdings(slot);
+  prefix_.clear_slot(slot);
+  for (const auto& chain : loss.kept) prefix_.insert(slot, chain, now);
+  for (LeaseId id : fleet_.at(slot).residents) {
+    const Lease& lease = leases_.at(id);
+    const auto request = requests_.find(lease.request);
+    if (lease.claim.made && lease.placed_at >= loss.since && request != requests_.end())
+      prefix_.insert(slot, request->second.info.block_hashes, now);
+  }
+  const std::size_t left = prefix_.holdings(slot);
+  belief_.forgot(now, slot, loss.kind, held > left ? held - left : 0);
 }
 
 }  // namespace lodestar

@@ -21,6 +21,7 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "prefix/prefix_index.h"
+#include "routing/cache_belief.h"
 #include "routing/event.h"
 #include "routing/features.h"
 #include "routing/fleet.h"
@@ -38,7 +39,7 @@ class EventSink {
 
 struct RouterConfig {
   std::uint64_t seed = 1;
-  std::string policy = "prefix-cache";                   // default, by catalog name
+  std::string policy = "lodestar";                       // default, by catalog name
   std::map<std::string, std::string> policy_by_model;    // served model -> policy
   std::uint32_t max_attempts = 3;                        // placements per request, all told
   DurationNs scrape_stale_after = 5 * kSecond;           // older gauges count as unknown
@@ -65,9 +66,12 @@ class Router {
   static Result<std::unique_ptr<Router>> create(RouterConfig config, PolicyFactory factory);
 
   Effects handle(TimeNs now, const Event& event);
+  // Takes an arriving request's hashes instead of copying them, if no sink wants them.
+  Effects handle(TimeNs now, Event&& event);
 
   const Fleet& fleet() const { return fleet_; }
   const PrefixIndex& prefix() const { return prefix_; }
+  const CacheBelief& belief() const { return belief_; }
   const TokenEstimator& tokens() const { return tokens_; }
   const RouterCounters& counters() const { return counters_; }
   bool has_policy(std::string_view name);  // tries to build it
@@ -82,6 +86,15 @@ class Router {
     LearnStats stats;
   };
   std::vector<LearnReport> learning() const;
+  // Of each of them, the sums over all samples (LearnStats without its instances) at no
+  // cost: `see(key, sums)` with a key of the policy object.
+  void learning_sums(const std::function<void(std::string_view, const LearnStats&)>& see) const;
+  // What StateLoaded would bring back, of each policy object that can be brought back.
+  struct LearnedState {
+    std::string policy, served_model;  // the policy's name without settings
+    std::shared_ptr<const Predictor> predictor;
+  };
+  std::vector<LearnedState> learned() const;
   bool needs_prefix() const;
 
  private:
@@ -108,6 +121,7 @@ class Router {
     std::int64_t generated = 0;
     double propensity = 1;
     FeatureRow row;
+    CacheClaim claim;
   };
   struct PolicySlot {
     std::string name;
@@ -117,9 +131,14 @@ class Router {
   };
 
   Router(RouterConfig config, PolicyFactory factory);
-  Result<PolicyId> policy_for(const std::string& name, const std::string& served_model);
+  Result<PolicyId> policy_for(TimeNs now, const std::string& name,
+                              const std::string& served_model);
+  Result<PolicyId> find_policy(TimeNs now, const std::string& name,
+                               const std::string& served_model);
+  void take_up_state(TimeNs now, PolicySlot& slot);
 
   void on(TimeNs, const RequestArrived&, Effects&);
+  void on(TimeNs, RequestArrived&&, Effects&);
   void on(TimeNs, const AttemptFailed&, Effects&);
   void on(TimeNs, const TokenProgress&, Effects&);
   void on(TimeNs, const FirstToken&, Effects&);
@@ -134,7 +153,9 @@ class Router {
   void on(TimeNs, const KvEvicted&, Effects&);
   void on(TimeNs, const PredictorPublished&, Effects&);
   void on(TimeNs, const Timer&, Effects&);
+  void on(TimeNs, const StateLoaded&, Effects&);
 
+  void arrive(TimeNs now, RequestId id, RequestInfo info, Effects& out);
   void route(TimeNs now, RequestId id, ActiveRequest& request, bool reconsidered, Effects& out);
   void collect_candidates(const ActiveRequest& request);
   void compute_rows(TimeNs now, const RequestInfo& info, bool prefix);
@@ -143,6 +164,7 @@ class Router {
                 Effects& out);
   LeaseId open_lease(TimeNs now, RequestId id, ActiveRequest& request, const Decision& decision,
                      const Decision::Choice& choice);
+  void choose_fallbacks(const Decision& decision, std::vector<InstanceId>& out);
   void reject(RequestId id, RejectReason reason, DurationNs retry_after, Effects& out);
   void settle(TimeNs now, LeaseId id, Disposition disposition, const Ended* end, Effects& out);
   void release_load(LeaseId id, Lease& lease);
@@ -151,14 +173,33 @@ class Router {
   void finish_request_if_done(RequestId id);
   void apply(TimeNs now, PolicyId policy, PolicyActions& actions, Effects& out);
   void retire(TimeNs now, Fleet::Slot slot);
-  void open_prefix_slot(Fleet::Slot slot);
+  // router_mirror.cc
+  double tokens_per_block(const RequestInfo& info) const;
+  void keep_running(TimeNs now, Fleet::Slot slot, LeaseId placed);
+  void keep_answer(TimeNs now, const Lease& lease, LeaseId id, const RequestInfo& info,
+                   std::int64_t output_tokens);
+  void open_prefix_slot(Fleet::Slot slot, bool same_life);
+  CacheClaim claim_cache(TimeNs now, Fleet::Slot slot, LeaseId lease, const RequestInfo& info,
+                         const FeatureRow& row);
+  void check_belief(TimeNs now, LeaseId id, Lease& lease, const RequestInfo& info,
+                    const Ended* end);
+  void forget_cache(TimeNs now, Fleet::Slot slot, const CacheBelief::Loss& loss);
 
   RouterConfig config_;
   PolicyFactory factory_;
   Fleet fleet_;
   PrefixIndex prefix_;
+  CacheBelief belief_;
   TokenEstimator tokens_;
   std::vector<PolicySlot> policies_;
+  // Loaded and kept for policy objects that are made later.
+  std::map<std::string, std::shared_ptr<const Predictor>> states_;
+  // What policy_for() found last; forgotten whenever the fleet changes.
+  struct KnownPolicy {
+    std::string name, served_model;
+    PolicyId id;
+  };
+  std::vector<KnownPolicy> known_policies_;
   std::unordered_map<RequestId, ActiveRequest> requests_;
   std::unordered_map<LeaseId, Lease> leases_;
   std::uint64_t next_lease_ = 1;
@@ -170,6 +211,8 @@ class Router {
   std::vector<FeatureRow> rows_;
   PrefixIndex::Match match_;
   Decision decision_;
+  std::vector<std::uint64_t> chain_;
+  std::vector<std::size_t> least_loaded_;
 };
 
 }  // namespace lodestar

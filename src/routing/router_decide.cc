@@ -9,9 +9,23 @@
 namespace lodestar {
 namespace {
 constexpr double kNeverUsedAgeS = 999;  // the age of a hit that never was
+constexpr std::size_t kKnownPolicies = 16;  // clients may invent names without end
+}  // namespace
+
+Result<PolicyId> Router::policy_for(TimeNs now, const std::string& name,
+                                    const std::string& served_model) {
+  for (const KnownPolicy& known : known_policies_)
+    if (known.name == name && known.served_model == served_model) return known.id;
+  const auto found = find_policy(now, name, served_model);
+  if (found) {
+    if (known_policies_.size() == kKnownPolicies) known_policies_.clear();
+    known_policies_.push_back({name, served_model, *found});
+  }
+  return found;
 }
 
-Result<PolicyId> Router::policy_for(const std::string& name, const std::string& served_model) {
+Result<PolicyId> Router::find_policy(TimeNs now, const std::string& name,
+                                     const std::string& served_model) {
   // One policy object per (policy, served model), but never one per string that
   // a client can invent: only names that an instance or the configuration lists.
   bool listed = config_.policy_by_model.contains(served_model);
@@ -26,6 +40,7 @@ Result<PolicyId> Router::policy_for(const std::string& name, const std::string& 
   if (!made) return std::unexpected(made.error());
   PolicySlot slot{key, std::move(*made), {}, Rng(config_.seed).fork("policy/" + key)};
   slot.needs = slot.policy->needs();
+  take_up_state(now, slot);
   policies_.push_back(std::move(slot));
   return static_cast<PolicyId>(policies_.size() - 1);
 }
@@ -42,25 +57,39 @@ bool Router::needs_prefix() const {
                      [](const PolicySlot& p) { return p.needs.prefix; });
 }
 
-std::vector<Router::LearnReport> Router::learning() const {
-  std::vector<LearnReport> reports;
-  for (const PolicySlot& p : policies_) {
-    const auto stats = p.policy->learning();
-    if (!stats) continue;
-    const std::size_t at = p.name.find('\n');
-    reports.push_back(
-        {p.name.substr(0, at), at == std::string::npos ? "" : p.name.substr(at + 1), *stats});
-  }
-  return reports;
-}
-
 std::uint64_t Router::state_hash() const {
   std::uint64_t h = decision_hash_;
   for (const PolicySlot& p : policies_) {
     h = hash_combine(h, p.rng.state_hash());
     h = hash_combine(h, p.policy->state_hash());
   }
-  return h;
+  return hash_combine(h, belief_.state_hash());
+}
+
+void Router::on(TimeNs now, const RequestArrived& e, Effects& out) {
+  arrive(now, e.request, e.info, out);
+}
+
+void Router::on(TimeNs now, RequestArrived&& e, Effects& out) {
+  arrive(now, e.request, std::move(e.info), out);
+}
+
+void Router::arrive(TimeNs now, RequestId id, RequestInfo arrived, Effects& out) {
+  ++counters_.arrived;
+  auto [it, fresh] = requests_.try_emplace(id);
+  if (!fresh) {  // the driver reused an id: keep the first, refuse the second
+    ++counters_.ignored_reports;
+    return;
+  }
+  ActiveRequest& request = it->second;
+  request.info = std::move(arrived);
+  RequestInfo& info = request.info;
+  if (info.prompt_tokens <= 0) {
+    const auto guess = tokens_.estimate(info.served_model, info.prompt_bytes);
+    info.prompt_tokens = guess.tokens;
+    info.prompt_tokens_error = guess.error;
+  }
+  route(now, id, request, /*reconsidered=*/false, out);
 }
 
 void Router::collect_candidates(const ActiveRequest& request) {
@@ -77,10 +106,7 @@ void Router::collect_candidates(const ActiveRequest& request) {
 void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
   rows_.assign(candidates_.size(), FeatureRow{});
   if (prefix) prefix_.match(info.block_hashes, match_);
-  const double block_tokens =
-      info.block_tokens > 0
-          ? info.block_tokens
-          : static_cast<double>(info.block_bytes) / tokens_.bytes_per_token(info.served_model);
+  const double block_tokens = tokens_per_block(info);
   for (std::size_t i = 0; i < candidates_.size(); ++i) {
     const InstanceState& state = fleet_.at(candidates_[i]);
     FeatureRow& row = rows_[i];
@@ -89,6 +115,7 @@ void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
       const std::uint32_t depth = match_.depth[candidates_[i]];
       row.hit_tokens = std::min(depth * block_tokens, info.prompt_tokens);
       row.hit_ratio = static_cast<double>(depth) / static_cast<double>(info.block_hashes.size());
+      row.hit_correction = belief_.correction(candidates_[i]);
       if (depth > 0)
         row.hit_age_s =
             std::clamp(to_s(now - match_.last_use[candidates_[i]]), 0.0, kNeverUsedAgeS);
@@ -138,12 +165,12 @@ void Router::route(TimeNs now, RequestId id, ActiveRequest& request, bool recons
     reject(id, why, again ? kSecond : 0, out);
     return;
   }
-  std::string name = info.policy;
-  if (name.empty()) {
+  const std::string* name = &info.policy;
+  if (name->empty()) {
     const auto own = config_.policy_by_model.find(info.served_model);
-    name = own != config_.policy_by_model.end() ? own->second : config_.policy;
+    name = own != config_.policy_by_model.end() ? &own->second : &config_.policy;
   }
-  const auto policy_id = policy_for(name, info.served_model);
+  const auto policy_id = policy_for(now, *name, info.served_model);
   if (!policy_id) {
     reject(id, RejectReason::kPolicy, 0, out);
     return;
@@ -213,8 +240,11 @@ LeaseId Router::open_lease(TimeNs now, RequestId id, ActiveRequest& request,
   own.placed_total += 1;
   state.residents.push_back(lease_id);
   request.leases.push_back(lease_id);
-  if (policies_[request.policy].needs.prefix && state.info.prefix_caching)
+  if (policies_[request.policy].needs.prefix && state.info.prefix_caching) {
+    lease.claim = claim_cache(now, slot, lease_id, request.info, lease.row);
+    if (policies_[request.policy].needs.mirror) keep_running(now, slot, lease_id);
     prefix_.insert(slot, request.info.block_hashes, now);
+  }
   return lease_id;
 }
 
@@ -227,6 +257,7 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
   effect.fallback = decision.fallback;
   effect.reason = decision.reason;
   effect.prompt_tokens = request.info.prompt_tokens;
+  effect.forecast = decision.forecast;
   effect.hit_tokens = rows_[decision.choices[0].candidate].hit_tokens;
   decision_hash_ = hash_combine(decision_hash_, static_cast<std::uint64_t>(now));
   decision_hash_ = hash_combine(decision_hash_, id.value);
@@ -240,21 +271,7 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
   }
   ++counters_.dispatched;
   if (decision.fallback) ++counters_.fallback_decisions;
-  // Fallbacks: the others by own load, so that a driver which cannot come back
-  // still spreads.
-  std::vector<std::size_t> rest;
-  if (config_.fallbacks > 0) {
-    for (std::size_t i = 0; i < candidates_.size(); ++i) {
-      const bool chosen = std::any_of(decision.choices.begin(), decision.choices.end(),
-                                      [&](const auto& c) { return c.candidate == i; });
-      if (!chosen) rest.push_back(i);
-    }
-    std::sort(rest.begin(), rest.end(), [&](std::size_t a, std::size_t b) {
-      return rows_[a].inflight != rows_[b].inflight ? rows_[a].inflight < rows_[b].inflight : a < b;
-    });
-    if (rest.size() > config_.fallbacks) rest.resize(config_.fallbacks);
-    for (std::size_t i : rest) effect.fallbacks.push_back(fleet_.at(candidates_[i]).info.id);
-  }
+  choose_fallbacks(decision, effect.fallbacks);
   const PolicyId policy = request.policy;
   PolicyActions actions;
   for (const Placement& p : effect.placements)
@@ -262,6 +279,25 @@ void Router::dispatch(TimeNs now, RequestId id, ActiveRequest& request, const De
                                         actions);
   out.push_back(std::move(effect));
   apply(now, policy, actions, out);
+}
+
+// The others by own load, so that a driver which cannot come back still spreads.
+void Router::choose_fallbacks(const Decision& decision, std::vector<InstanceId>& out) {
+  std::vector<std::size_t>& least = least_loaded_;  // sorted, as many as are wanted
+  least.clear();
+  const auto less = [&](std::size_t a, std::size_t b) {
+    return rows_[a].inflight != rows_[b].inflight ? rows_[a].inflight < rows_[b].inflight : a < b;
+  };
+  for (std::size_t i = 0; i < candidates_.size() && config_.fallbacks > 0; ++i) {
+    const bool full = least.size() == config_.fallbacks;
+    if (full && !less(i, least.back())) continue;
+    const bool chosen = std::any_of(decision.choices.begin(), decision.choices.end(),
+                                    [&](const auto& c) { return c.candidate == i; });
+    if (chosen) continue;
+    if (full) least.pop_back();
+    least.insert(std::upper_bound(least.begin(), least.end(), i, less), i);
+  }
+  for (std::size_t i : least) out.push_back(fleet_.at(candidates_[i]).info.id);
 }
 
 void Router::reject(RequestId id, RejectReason reason, DurationNs retry_after, Effects& out) {

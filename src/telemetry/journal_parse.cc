@@ -180,6 +180,25 @@ Scraped scraped(Fields& f) {
   return s;
 }
 
+// The state's own decoder judges what it says; here only that it is hexadecimal.
+StateLoaded state_loaded(Fields& f) {
+  StateLoaded s;
+  s.policy = f.get<std::string>("policy");
+  s.served_model = f.get<std::string>("model");
+  const auto text = f.get<std::string>("bytes");
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  if (text.size() % 2 != 0) f.note("bytes", "has half a byte");
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
+    const std::size_t high = kDigits.find(text[i]), low = kDigits.find(text[i + 1]);
+    if (high == std::string_view::npos || low == std::string_view::npos) {
+      f.note("bytes", "is not hexadecimal");
+      break;
+    }
+    s.bytes.push_back(static_cast<char>(high << 4 | low));
+  }
+  return s;
+}
+
 Event event_of(const std::string& name, Fields& f, bool& published_null) {
   constexpr int kErrorCodes = static_cast<int>(ErrorCode::kInternal) + 1;
   constexpr int kHealths = static_cast<int>(Health::kDraining) + 1;
@@ -206,6 +225,7 @@ Event event_of(const std::string& name, Fields& f, bool& published_null) {
     published_null = !f.get<bool>("ok");
     return PredictorPublished{f.get<std::uint32_t>("p"), nullptr};
   }
+  if (name == "state") return state_loaded(f);
   if (name != "timer") f.note("e", "names no event");
   return Timer{};
 }

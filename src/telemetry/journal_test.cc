@@ -16,6 +16,7 @@ namespace lodestar::telemetry {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<Event> all_events() {
   RequestInfo info;
@@ -54,7 +55,8 @@ std::vector<Event> all_events() {
           InstanceDown{InstanceId{7}},
           KvEvicted{InstanceId{7}, {1, 2, 3}},
           PredictorPublished{1, nullptr},
-          Timer{}};
+          Timer{},
+          StateLoaded{"lodestar", "m", std::string("\0\xff\x10z", 4), nullptr}};
 }
 
 std::string text_of(const Event& event) {
@@ -80,15 +82,32 @@ TEST(JournalText, EveryEventSurvivesTheRoundTrip) {
 }
 
 TEST(JournalText, BadLinesAreErrors) {
-  for (const char* line : {"", "{}", "{\"n\":1,\"t\":1,\"e\":\"nope\",\"x\":[]}", "[1],\"x\":[]}",
-                           "{\"n\":1,\"t\":1,\"e\":\"first_token\",\"x\":[]}",
-                           "{\"n\":1,\"t\":1,\"e\":\"first_token\",\"lease\":\"a\",\"x\":[]}",
-                           "{\"n\":1,\"t\":1,\"e\":\"changed\",\"i\":1,\"health\":9,\"x\":[]}",
-                           "{\"n\":1,\"t\":1,\"e\":\"scrape_failed\",\"i\":4294967296,\"x\":[]}"})
+  for (const char* line :
+       {"", "{}", "{\"n\":1,\"t\":1,\"e\":\"nope\",\"x\":[]}", "[1],\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"first_token\",\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"first_token\",\"lease\":\"a\",\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"changed\",\"i\":1,\"health\":9,\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"scrape_failed\",\"i\":4294967296,\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"state\",\"policy\":\"p\",\"model\":\"m\",\"bytes\":"
+        "\"abc\",\"x\":[]}",
+        "{\"n\":1,\"t\":1,\"e\":\"state\",\"policy\":\"p\",\"model\":\"m\",\"bytes\":"
+        "\"gg\",\"x\":[]}"})
     EXPECT_FALSE(parse_journal_record(line)) << line;
   const std::string good = "{\"n\":1,\"t\":1," + text_of(all_events()[0]) + ",\"x\":[]}";
   for (std::size_t n = 0; n < good.size(); ++n)
     EXPECT_FALSE(parse_journal_record(good.substr(0, n))) << n;
+}
+
+// Rules expect nothing, and their lines do not grow.
+TEST(JournalText, ADispatchSaysWhatWasExpected) {
+  Dispatch dispatch;
+  dispatch.request = RequestId{3};
+  std::string rule, learner;
+  append_effects(rule, {dispatch});
+  EXPECT_THAT(rule, Not(HasSubstr("ttft")));
+  dispatch.forecast = {12.5, 10, 20, 3};
+  append_effects(learner, {dispatch});
+  EXPECT_THAT(learner, HasSubstr(R"("ttft_ms":12.5,"ttft90_ms":[10,20],"tpot_ms":3})"));
 }
 
 TEST(JournalText, HeaderRoundTrip) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 #include <iterator>
 
@@ -186,6 +187,18 @@ struct EventText {
     field(out, "ok", e.predictor != nullptr);
   }
   void operator()(const Timer&) const { name("timer"); }
+  void operator()(const StateLoaded& e) const {
+    name("state");
+    field(out, "policy", e.policy);
+    field(out, "model", e.served_model);
+    out += ",\"bytes\":\"";
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    for (const char c : e.bytes) {
+      out += kDigits[static_cast<unsigned char>(c) >> 4];
+      out += kDigits[static_cast<unsigned char>(c) & 15];
+    }
+    out += '"';
+  }
 };
 
 struct EffectText {
@@ -210,6 +223,10 @@ struct EffectText {
     field(out, "why", d.reason);
     field(out, "tokens", d.prompt_tokens);
     field(out, "hit", d.hit_tokens);
+    if (d.forecast.ttft_ms == 0) return;  // a rule's
+    field(out, "ttft_ms", d.forecast.ttft_ms);
+    list(out, "ttft90_ms", std::array{d.forecast.ttft_low_ms, d.forecast.ttft_high_ms});
+    field(out, "tpot_ms", d.forecast.tpot_ms);
   }
   void operator()(const Hold& h) const {
     out += "{\"x\":\"hold\"";

@@ -11,7 +11,7 @@
 
 namespace lodestar::telemetry {
 
-inline constexpr int kJournalVersion = 1;
+inline constexpr int kJournalVersion = 2;
 
 void append_event(std::string& out, const Event& event);     // fields, without braces
 void append_effects(std::string& out, const Effects& effects);  // a JSON array

@@ -50,6 +50,8 @@ class SpyPolicy final : public Policy {
   void on_predictor(TimeNs now, std::shared_ptr<const Predictor> p, PolicyActions& a) override {
     inner_->on_predictor(now, std::move(p), a);
   }
+  std::shared_ptr<const Predictor> learned() const override { return inner_->learned(); }
+  std::optional<LearnStats> learning() const override { return inner_->learning(); }
   std::uint64_t state_hash() const override { return inner_->state_hash(); }
 
  private:

@@ -114,7 +114,9 @@ def events(text):
     return [line[6:] for line in text.split('\n') if line.startswith('data: ')]
 
 
-class LiveTest(unittest.TestCase):
+class LiveCase(unittest.TestCase):
+    """Starts processes and ends them all."""
+
     def setUp(self):
         self.processes = []
 
@@ -131,6 +133,8 @@ class LiveTest(unittest.TestCase):
         self.processes.append(Router(engines, *args, **more))
         return self.processes[-1]
 
+
+class LiveTest(LiveCase):
     def test_zero_configuration(self):
         a, b = self.engine(time_scale=10), self.engine(time_scale=10)
         r = self.router([a, b])
@@ -140,6 +144,7 @@ class LiveTest(unittest.TestCase):
         self.assertEqual(status, 200)
         self.assertEqual(json.loads(text)['usage']['completion_tokens'], 4)
         self.assertIn('x-lodestar-instance', headers)  # on by itself on loopback
+        self.assertEqual(headers['x-lodestar-policy'], 'lodestar')  # the default
         status, headers, _ = r.complete(headers={'routing-strategy': 'round-robin'})
         self.assertEqual(headers['x-lodestar-policy'], 'round-robin')
         status, _, text = r.complete(headers={'routing-strategy': 'no-such'})
