@@ -113,20 +113,22 @@ double Forecaster::part_left(TimeNs now, const Instance& i, double context,
 // Seconds until the KV cache has room for so many tokens more than now. Room comes back
 // as answers end: decode context / usual time in decode, per second. The edge is soft, 2 %
 // of the cache: our books are not the engine's.
-double Forecaster::room_wait(const Instance& i, const FeatureRow& row, double tokens) const {
+double Forecaster::room_wait(const Instance& i, const FeatureRow& row, double context,
+                             double tokens) const {
   if (row.kv_capacity_tokens <= 0) return 0;
-  const double need = row.decode_context_tokens * i.kv_ratio + row.pending_prompt_tokens + tokens -
-                      row.kv_capacity_tokens;
+  const double need =
+      context * i.kv_ratio + row.pending_prompt_tokens + tokens - row.kv_capacity_tokens;
   const double width = 0.02 * row.kv_capacity_tokens, z = need / width;
   const double lacking = z > 20 ? need : z < -20 ? 0.0 : width * det_log(1 + det_exp(z));
-  return lacking * i.residence_s / std::max(1000.0, row.decode_context_tokens);
+  return lacking * i.residence_s / std::max(1000.0, context);
 }
 
 // What `tokens` more in the KV cache cost the usual requests that come while they stay:
 // each waits longer for room, if room is short then.
-double Forecaster::crowding(const Instance& i, const FeatureRow& row, double tokens) const {
-  const double longer =
-      room_wait(i, row, prompt_tokens_ + tokens) - room_wait(i, row, prompt_tokens_);
+double Forecaster::crowding(const Instance& i, const FeatureRow& row, double context,
+                            double tokens) const {
+  const double longer = room_wait(i, row, context, prompt_tokens_ + tokens) -
+                        room_wait(i, row, context, prompt_tokens_);
   const double each_s = i.ttft.pace * ttft_.shape(i.ttft)[kMemory] * longer;
   return each_s * i.residence_s * i.share / gap_s_;
 }
@@ -135,7 +137,10 @@ Forecast Forecaster::forecast(TimeNs now, Slot slot, const FeatureRow& row,
                               double output_cap) const {
   const Instance& i = at(slot);
   Forecast f;
-  const double context = row.decode_context_tokens;
+  // What others sent there is taken to be like our own.
+  const double foreign_decoding = row.foreign_requests - row.foreign_waiting;
+  const double context =
+      row.decode_context_tokens + foreign_decoding * (prompt_tokens_ + output_tokens_ / 2);
   double ahead = 0, ahead_attention = 0, overdue_s = 0;
   if (!i.pending.empty()) {
     const double left = part_left(now, i, context, overdue_s);
@@ -143,6 +148,7 @@ Forecast Forecaster::forecast(TimeNs now, Slot slot, const FeatureRow& row,
     ahead_attention = left * i.attention;
     f.queued = true;
   }
+  ahead += row.foreign_waiting * computed_tokens_;
   const double hit = std::min(row.hit_tokens * row.hit_correction, row.prompt_tokens);
   f.own_tokens = row.prompt_tokens - hit;
   f.own_attention = f.own_tokens * (hit + f.own_tokens / 2);
@@ -152,17 +158,18 @@ Forecast Forecaster::forecast(TimeNs now, Slot slot, const FeatureRow& row,
   x[kAttention] = (ahead_attention + f.own_attention) / 1e6;
   x[kMixed] = (ahead + f.own_tokens) * context / 1e7;
   x[kDecode] = context / 1e4;
-  x[kMemory] = room_wait(i, row, f.own_tokens);
+  x[kMemory] = room_wait(i, row, context, f.own_tokens);
   x[kRequests] = static_cast<double>(i.pending.size());
   // In this order max() keeps a NaN: it must show, not turn into the best of all.
   f.ttft = std::max(ttft_.predict(i.ttft, x), kLeastS) + overdue_s;
   f.own = seconds_of(i, f.own_tokens, f.own_attention, context);
   f.wait = std::max(0.0, f.ttft - f.own);
   auto& t = f.tpot_terms;
-  t = {1, (row.inflight_decode + 1) / 10, context / 1e4, i.busy, std::min(10.0, ahead / 1e3)};
+  t = {1, (row.inflight_decode + foreign_decoding + 1) / 10, context / 1e4, i.busy,
+       std::min(10.0, ahead / 1e3)};
   f.tpot = std::max(tpot_.predict(i.tpot, t), 1e-4);
   f.output_tokens = output_cap > 0 ? std::min(output_cap, output_tokens_) : output_tokens_;
-  f.crowding = crowding(i, row, f.own_tokens + f.output_tokens);
+  f.crowding = crowding(i, row, context, f.own_tokens + f.output_tokens);
   f.e2e = i.e2e_pace * (f.ttft + f.output_tokens * f.tpot);
   return f;
 }

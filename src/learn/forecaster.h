@@ -179,8 +179,8 @@ class Forecaster {
   const Instance& at(Slot slot) const { return instances_[slot]; }
   double seconds_of(const Instance& i, double tokens, double attention, double context) const;
   double part_left(TimeNs now, const Instance& i, double context, double& overdue_s) const;
-  double room_wait(const Instance& i, const FeatureRow& row, double tokens) const;
-  double crowding(const Instance& i, const FeatureRow& row, double tokens) const;
+  double room_wait(const Instance& i, const FeatureRow& row, double context, double tokens) const;
+  double crowding(const Instance& i, const FeatureRow& row, double context, double tokens) const;
   Instance* instance_of(const Flight& flight);  // null: it left, the slot is another's
   void leave_queue(TimeNs now, Instance& i, LeaseId lease);
   void drop_assumed(TimeNs now, Instance& i);
@@ -196,6 +196,7 @@ class Forecaster {
   std::uint64_t lives_ = 0;
   std::map<std::string, Remembered> remembered_;  // of instances that left
   std::unordered_map<LeaseId, Flight> flights_;   // looked up only
+  double computed_tokens_ = 1000;  // mean uncached tokens of placed requests
   double prompt_tokens_ = 1000; // mean of placed requests
   double output_tokens_ = 150;  // mean of finished answers
   double gap_s_ = 0.1;          // between arrivals

@@ -45,6 +45,7 @@ void Forecaster::placed(TimeNs now, const Outcome& o, const Forecast& f, bool st
   if (!f.finite()) return;  // it must not poison the queue that it joins
   drop_assumed(now, i);
   note_gauge(i, o.row);
+  computed_tokens_ += kOutputGain * (f.own_tokens - computed_tokens_);
   prompt_tokens_ += kOutputGain * (o.row.prompt_tokens - prompt_tokens_);
   i.backlog_s = std::max(0.0, i.backlog_s - to_s(now - i.backlog_at)) + f.own;
   i.backlog_at = now;
@@ -64,7 +65,8 @@ Forecaster::Instance* Forecaster::instance_of(const Flight& flight) {
 void Forecaster::note_gauge(Instance& i, const FeatureRow& row) {
   const double context = row.decode_context_tokens;
   if (row.scrape_known <= 0 || row.scrape_age_s > kFreshGaugeS || !i.pending.empty() ||
-      context <= 0.2 * row.kv_capacity_tokens || row.kv_capacity_tokens <= 0)
+      context <= 0.2 * row.kv_capacity_tokens || row.foreign_requests > 0 ||
+      row.kv_capacity_tokens <= 0)
     return;
   const double seen = row.kv_usage * row.kv_capacity_tokens / context;
   if (!std::isfinite(seen)) return;

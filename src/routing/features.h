@@ -37,6 +37,10 @@ struct FeatureRow {
   // learned: actual / believed hit tokens of this instance (cache_belief.h), 0..1.5;
   // 1 when unknown. hit_tokens itself is the belief as it is.
   double hit_correction = 1;
+  // Requests there that are not ours (another router, or clients that go around us): what
+  // the engine counted at its last scrape beyond our books of that moment; 0 if unknown.
+  double foreign_requests = 0;  // all of them
+  double foreign_waiting = 0;   // of these: not scheduled yet
 
   double uncached_tokens() const { return prompt_tokens - hit_tokens; }
 };

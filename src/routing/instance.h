@@ -58,6 +58,7 @@ struct InstanceState {
   Health health = Health::kUp;
   std::optional<LoadSnapshot> load;        // last scrape, of this incarnation
   OwnLoad own;
+  OwnLoad own_at_scrape;                   // our books when `load` arrived
   std::vector<LeaseId> residents;          // leases not yet settled, oldest first
 
   bool serves(const std::string& served_model) const {

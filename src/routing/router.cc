@@ -163,6 +163,7 @@ void Router::on(TimeNs now, const Scraped& e, Effects&) {
     return;
   }
   fleet_.at(slot).load = e.load;
+  fleet_.at(slot).own_at_scrape = fleet_.at(slot).own;
   if (const auto loss = belief_.scraped(now, slot, e.load, prefix_)) forget_cache(now, slot, *loss);
 }
 

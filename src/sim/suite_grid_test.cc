@@ -146,7 +146,10 @@ TEST(SuiteConfigs, LoadAndHaveCellsWithoutOtherData) {
       seen.insert(point.cell);
       EXPECT_TRUE(point.trace_path.empty() || !own.contains(point.cell)) << point.name();
     }
-    EXPECT_GE(own.size(), 3u);
+    // The measured step times are nobody's to carry here, so all cells of that one are optional.
+    if (entry.path().stem() != "table") {
+      EXPECT_GE(own.size(), 3u);
+    }
     for (const std::string& name : own) EXPECT_TRUE(seen.contains(name)) << name;
     ++files;
   }
