@@ -189,6 +189,20 @@ TEST(ForecasterQueue, AnAnswerThatIsNotStreamedTrainsItsEndOnly) {
   EXPECT_NEAR(std::log(b.predict(0, Bench::row(1000)).e2e / 30), 0, 0.4);
 }
 
+// A client that gives up after half a minute says nothing of a first token that was never
+// to be seen.
+TEST(ForecasterQueue, AnAbortedAnswerThatIsNotStreamedIsNoLateFirstToken) {
+  Bench b = one();
+  const double before = b.predict(0, Bench::row(1000)).ttft;
+  for (int k = 0; k < 10; ++k) {
+    Outcome o = b.place(0, Bench::row(1000), /*streamed=*/false);
+    b.wait(30);
+    b.abort(o);
+  }
+  EXPECT_EQ(b.predict(0, Bench::row(1000)).ttft, before);
+  EXPECT_EQ(b.stats().samples_censored, 0u);
+}
+
 // ---- what cannot be used ------------------------------------------------------------
 
 TEST(ForecasterQueue, AnEndWithoutUsageTeachesNoLength) {

@@ -48,6 +48,7 @@ TEST(LodestarPolicy, NearTiesGoToTheLesserPriceThenTheLesserLoad) {
   EXPECT_EQ(picks(b, *make("near=0"), 20), (std::vector<int>{0, 20, 0}));
   b.rows[1].inflight_decode = 2;  // .03 x .094 x 2 = .00564: cost still .4 % below, price not
   EXPECT_EQ(picks(b, *make("near=0"), 20), (std::vector<int>{0, 20, 0}));
+  b.rows[2].inflight = 5;
   EXPECT_EQ(picks(b, *make("near=0.01"), 20), (std::vector<int>{0, 0, 20}));
 }
 
@@ -122,6 +123,7 @@ TEST(LodestarPolicy, OnlyTheIdleAndSilentAreTried) {
   b.placed(*policy, d);
   EXPECT_EQ(b.pick(*policy), 0u) << "just tried";
   b.now += 60 * kSecond;
+  b.serve(*policy, 200);  // 0 is heard of
   EXPECT_EQ(b.pick(*policy), 0u) << "its first token is still to come";
 }
 

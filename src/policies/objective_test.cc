@@ -49,13 +49,13 @@ TEST(Objective, PriceByHand) {
   EXPECT_DOUBLE_EQ(price(o, kProspect), 0.6);
   o.toll = 0;
   EXPECT_DOUBLE_EQ(price(o, kProspect), 0);
-  // 2 / s x .4 x (.6 + .2) / (1 - .5)
+  // Until half of its prefill is done 2 x (.6 + .2) = 1.6 others come: .2 x 1.6.
   o.externality = 1;
-  EXPECT_DOUBLE_EQ(price(o, kProspect), 1.28);
+  EXPECT_DOUBLE_EQ(price(o, kProspect), 0.32);
   Prospect crowded = kProspect;
   crowded.crowding_s = 0.3;
   o.crowding = 2;
-  EXPECT_DOUBLE_EQ(price(o, crowded), 1.88);
+  EXPECT_DOUBLE_EQ(price(o, crowded), 0.92);
 }
 
 TEST(Objective, AnIdleInstanceChargesOnlyForThoseInDecode) {

@@ -13,7 +13,11 @@ namespace {
 constexpr std::array<std::string_view, 1> kSimulatorOnly = {"oracle"};
 
 Result<std::unique_ptr<Policy>> make_any_policy(std::string_view name, const World* world) {
-  if (name == "oracle" && world != nullptr) return make_oracle(*world);
+  if (names_oracle(name) && world != nullptr) {
+    const auto noise = oracle_noise(name);
+    if (!noise) return std::unexpected(noise.error());
+    return make_oracle(*world, *noise);
+  }
   auto made = make_policy(name);
   if (!made && made.error().code == ErrorCode::kNotFound)
     return fail(ErrorCode::kNotFound, unknown_policy_message(name, kSimulatorOnly));
@@ -29,7 +33,11 @@ std::vector<std::string_view> policy_names() {
 }
 
 Result<void> check_policy(std::string_view policy) {
-  if (policy == "oracle") return {};
+  if (names_oracle(policy)) {
+    const auto noise = oracle_noise(policy);
+    if (!noise) return std::unexpected(noise.error());
+    return {};
+  }
   auto made = make_any_policy(policy, nullptr);
   if (!made) return std::unexpected(made.error());
   return {};

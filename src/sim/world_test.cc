@@ -200,7 +200,7 @@ TEST(World, OracleIsNotBeatenByCountingOnUnequalEngines) {
     auto world = World::create(
         std::move(c), Workload(plan_of(300, 3000, 120, 10)),
         [&](std::string_view name) -> Result<std::unique_ptr<Policy>> {
-          if (oracle) return make_oracle(*self);
+          if (oracle) return make_oracle(*self, 0);
           return make_policy(name);
         },
         [&](const World* w) { self = w; });
@@ -208,6 +208,17 @@ TEST(World, OracleIsNotBeatenByCountingOnUnequalEngines) {
     return *(*world)->result().ttft_ms.mean;
   };
   EXPECT_LT(mean_ttft(true), 0.8 * mean_ttft(false));
+}
+
+TEST(OracleNoise, IsReadFromTheNameOrRefused) {
+  EXPECT_TRUE(names_oracle("oracle"));
+  EXPECT_TRUE(names_oracle("oracle:noise=0.2"));
+  EXPECT_FALSE(names_oracle("oracles"));
+  EXPECT_EQ(oracle_noise("oracle").value(), 0);
+  EXPECT_EQ(oracle_noise("oracle:noise=0.2").value(), 0.2);
+  for (const char* bad : {"oracle:", "oracle:noise=", "oracle:noise=x", "oracle:noise=-1",
+                          "oracle:noise=0.2x", "oracle:nois=1", "oracle:n"})
+    EXPECT_FALSE(oracle_noise(bad).has_value()) << bad;
 }
 
 }  // namespace

@@ -130,6 +130,7 @@ TEST(LodestarGolden, NearTiesGoToTheLesserPrice) {
   Bench b(3);
   b.rows[0].hit_tokens = 30;
   b.rows[0].inflight_decode = 1;
+  b.rows[1].inflight = 9;  // the load comes after the price
   decided(*make("", pace), b, 1, kCost);
   decided(*make("near=0.005", pace), b, 0, kCost);
 }
