@@ -23,6 +23,7 @@ class Calibration {
   static constexpr std::array<double, kLevels> kLevel = {0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95};
   // The nominal 90 % interval.
   static constexpr std::size_t kLow = 0, kMedian = 3, kHigh = 6;
+  static constexpr std::size_t kFirst = 80;  // samples that the quantiles start from
 
   // Ratio actual / predicted that a share kLevel[level] of the samples stays below.
   double ratio(std::size_t level) const;
@@ -38,13 +39,14 @@ class Calibration {
 
   std::uint64_t samples() const { return samples_; }
 
-  // Everything, to keep it across restarts.
+  // To keep it across restarts. The first samples are not kept: where there are no more
+  // than these, the count starts again.
   struct State {
     std::array<double, kLevels> q;
     double scale;
-    std::uint64_t samples;
+    std::uint64_t samples;  // 0, or kFirst and more
   };
-  State state() const { return {q_, scale_, samples_}; }
+  State state() const { return {q_, scale_, samples_ < kFirst ? 0 : samples_}; }
   static Calibration from(const State& s) {
     Calibration c;
     c.q_ = s.q;
@@ -61,7 +63,6 @@ class Calibration {
   // Before any sample: a factor of about 2 both ways.
   std::array<double, kLevels> q_ = {-0.7, -0.5, -0.25, 0, 0.25, 0.5, 0.7};
   double scale_ = 0.4;  // running mean of |log ratio|
-  static constexpr std::size_t kFirst = 80;
   std::array<float, kFirst> first_{};  // samples, ascending; as many as samples_, at most all
   std::uint64_t samples_ = 0;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "base/hash.h"
@@ -24,6 +25,9 @@ constexpr std::string_view kTtftNames[] = {"one",    "tokens", "attention", "mix
                                            "decode", "memory", "requests"};
 constexpr std::string_view kTpotNames[] = {"one", "requests", "context", "busy", "pending"};
 static_assert(std::size(kTtftNames) == kTtftTerms && std::size(kTpotNames) == kTpotTerms);
+// A new member belongs into the file, or is left out on purpose; then this number changes.
+static_assert(sizeof(PacedInstance<1>) == 12 * 8 && sizeof(PacedFleet<1>) == 5 * 8 &&
+              sizeof(Calibration) == (Calibration::kLevels + 2) * 8 + Calibration::kFirst * 4);
 
 std::unexpected<Error> refuse(const std::string& why) {
   return fail(ErrorCode::kInvalidArgument, "cannot use this file of learned state: " + why);
@@ -45,6 +49,7 @@ void put_fleet(FileWriter& out, const PacedFleet<N>& fleet) {
   put(out, fleet.stats.xy);
   put(out, fleet.shape);
   out.f64(fleet.samples);
+  out.f64(fleet.log_pace);
 }
 template <std::size_t N>
 void put_instance(FileWriter& out, const PacedInstance<N>& i) {
@@ -90,6 +95,7 @@ class StateReader {
     statistics(fleet.stats);
     numbers(fleet.shape, 0);
     fleet.samples = number(0, 1e300);
+    fleet.log_pace = number(-30, 30);
   }
   template <std::size_t N>
   void instance(PacedInstance<N>& i) {
@@ -105,7 +111,8 @@ class StateReader {
     numbers(s.q, -100);
     s.scale = number(1e-6, 100);
     s.samples = in_.u64();
-    sensible_ = sensible_ && std::is_sorted(s.q.begin(), s.q.end()) && s.q.back() <= 100;
+    sensible_ = sensible_ && std::is_sorted(s.q.begin(), s.q.end()) && s.q.back() <= 100 &&
+                (s.samples == 0 || s.samples >= Calibration::kFirst);
     return Calibration::from(s);
   }
 

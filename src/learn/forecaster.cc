@@ -55,10 +55,9 @@ void Forecaster::up(Slot slot, const std::string& name) {
   const auto known = remembered_.find(name);
   if (known == remembered_.end()) return;
   // It was here before: most likely the same hardware, but a restart may have changed
-  // anything, so its pace counts for a few samples only.
-  constexpr double kEvidenceOfTheDead = 3;
-  i.ttft = ttft_.fresh(known->second.ttft.pace, kEvidenceOfTheDead);
-  i.tpot = tpot_.fresh(known->second.tpot.pace, kEvidenceOfTheDead);
+  // anything, so what it was counts for a few samples only.
+  i.ttft = ttft_.resumed(known->second.ttft);
+  i.tpot = tpot_.resumed(known->second.tpot);
   i.e2e_pace = known->second.e2e_pace;
 }
 
@@ -93,8 +92,8 @@ void Forecaster::chosen(Slot slot, std::span<const Slot> candidates) {
 double Forecaster::seconds_of(const Instance& i, double tokens, double attention,
                               double context) const {
   const auto& shape = ttft_.shape(i.ttft);
-  return i.ttft.pace * (tokens * (shape[kTokens] / 1e3 + shape[kMixed] * context / 1e7) +
-                        attention * shape[kAttention] / 1e6);
+  return ttft_.pace(i.ttft) * (tokens * (shape[kTokens] / 1e3 + shape[kMixed] * context / 1e7) +
+                               attention * shape[kAttention] / 1e6);
 }
 
 // Share of the queued work that is still to be done.
@@ -129,7 +128,7 @@ double Forecaster::crowding(const Instance& i, const FeatureRow& row, double con
                             double tokens) const {
   const double longer = room_wait(i, row, context, prompt_tokens_ + tokens) -
                         room_wait(i, row, context, prompt_tokens_);
-  const double each_s = i.ttft.pace * ttft_.shape(i.ttft)[kMemory] * longer;
+  const double each_s = ttft_.pace(i.ttft) * ttft_.shape(i.ttft)[kMemory] * longer;
   return each_s * i.residence_s * i.share / gap_s_;
 }
 
@@ -137,10 +136,11 @@ Forecast Forecaster::forecast(TimeNs now, Slot slot, const FeatureRow& row,
                               double output_cap) const {
   const Instance& i = at(slot);
   Forecast f;
-  // What others sent there is taken to be like our own.
+  // What others sent there holds at least what the gauge says, and is else like our own.
   const double foreign_decoding = row.foreign_requests - row.foreign_waiting;
   const double context =
-      row.decode_context_tokens + foreign_decoding * (prompt_tokens_ + output_tokens_ / 2);
+      row.decode_context_tokens +
+      std::max(row.foreign_kv_tokens, foreign_decoding * (prompt_tokens_ + output_tokens_ / 2));
   double ahead = 0, ahead_attention = 0, overdue_s = 0;
   if (!i.pending.empty()) {
     const double left = part_left(now, i, context, overdue_s);

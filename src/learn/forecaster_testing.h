@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/math.h"
 #include "base/rng.h"
 #include "learn/forecaster.h"
 
@@ -112,7 +113,7 @@ inline double feed(Bench& b, Forecaster::Slot slot, int n, double pace, Rng& rng
     const Forecast forecast = b.predict(slot, r);
     free_at = std::max(free_at, b.now) + from_s(prefill_s(tokens, pace) * rng.lognormal(0, sigma));
     queue.push_back({b.place(slot, r, forecast, true), free_at});
-    sum += std::fabs(std::log(to_s(free_at - b.now) / forecast.ttft));
+    sum += std::fabs(det_log(to_s(free_at - b.now) / forecast.ttft));
   }
   deliver(std::max(b.now, free_at));
   return sum / n;

@@ -50,6 +50,7 @@ struct PacedFleet {
   LeastSquares<N> stats;
   Terms<N> shape{};
   double samples = 0;
+  double log_pace = 0;  // usual log pace of its instances: where a new one starts
 };
 
 template <std::size_t N>
@@ -72,17 +73,27 @@ class PacedRegression {
     fleet_.shape = prior.shape;
   }
 
-  // A new instance: the fleet's shape at the given pace, believed like `evidence` samples.
-  PacedInstance<N> fresh(double pace = 1, double evidence = 0) const {
+  // A new instance: the fleet's shape and usual pace, until its own samples say otherwise.
+  PacedInstance<N> fresh() const {
     PacedInstance<N> i;
     i.shape = fleet_.shape;
-    i.pace = pace;
-    i.evidence = evidence;
+    return i;
+  }
+  // One that was away: what it was, with the weight of a few samples.
+  PacedInstance<N> resumed(const PacedInstance<N>& before) const {
+    PacedInstance<N> i = before;
+    i.stats.decay(0.05);
+    i.evidence = std::min(i.evidence, 3.0);
+    i.up = i.down = 0;
+    i.last_at = i.drift_at = kNever;
     return i;
   }
   // Seconds. Until its first sample an instance follows the fleet's shape as it is now.
   double predict(const PacedInstance<N>& i, const Terms<N>& x) const {
-    return i.pace * dot(shape(i), x);
+    return pace(i) * dot(shape(i), x);
+  }
+  double pace(const PacedInstance<N>& i) const {
+    return i.samples == 0 && i.evidence == 0 ? det_exp(fleet_.log_pace) : i.pace;
   }
   const Terms<N>& shape(const PacedInstance<N>& i) const {
     return i.samples == 0 ? fleet_.shape : i.shape;
@@ -125,7 +136,10 @@ template <std::size_t N>
 double PacedRegression<N>::learn(TimeNs now, PacedInstance<N>& i, const Terms<N>& x, double y) {
   constexpr double kFarthest = 1.5;  // log ratio of one sample: no sample says more
   constexpr double kHuber = 0.5;     // of the usual error
-  if (i.samples == 0) i.shape = fleet_.shape;
+  if (i.samples == 0) {
+    i.pace = pace(i);
+    i.shape = fleet_.shape;
+  }
   const double predicted = std::max(1e-4, predict(i, x));
   const double log_ratio = det_log(std::max(y, 1e-4) / predicted);
   const double bounded = std::clamp(log_ratio, -kFarthest, kFarthest);
@@ -143,6 +157,7 @@ double PacedRegression<N>::learn(TimeNs now, PacedInstance<N>& i, const Terms<N>
   fleet_.stats.decay(prior_.fleet_keep);
   fleet_.stats.add(x, y / i.pace, unit_weight);
   fleet_.samples += 1;
+  fleet_.log_pace += std::max(0.02, 1 / (fleet_.samples + 1)) * (det_log(i.pace) - fleet_.log_pace);
   Terms<N> spread;
   for (std::size_t k = 0; k < N; ++k)
     spread[k] = std::max(prior_.shape[k], 3 * prior_.least_spread[k]);

@@ -12,6 +12,7 @@ constexpr ParamSpec kParams[] = {
     {"reward", 0, 0, 3,
      "what a request wants: TTFT and some decode time, or one alone, or its targets", kRewards},
     {"decode_weight", 0.03, 0, 100, "seconds of TTFT that a second of decode time is worth"},
+    {"tail", 0.1, 0, 100, "extra weight of a TTFT for each usual TTFT that it lasts; 0: none"},
     {"toll", 1, 0, 100, "weight of the price of prefill work on busy instances; 0: greedy"},
     {"crowding", 1, 0, 100, "weight of the waiting for KV cache that later arrivals get"},
     {"externality", 0.3, 0, 100, "weight of the delay of later arrivals; 0: none"},
@@ -28,6 +29,7 @@ std::unique_ptr<Policy> make(const PolicyParams& params) {
   LodestarOptions o;
   o.objective.reward = static_cast<Reward>(static_cast<int>(params.at("reward") + 0.5));
   o.objective.decode_weight = params.at("decode_weight");
+  o.objective.tail = params.at("tail");
   o.objective.toll = params.at("toll");
   o.objective.crowding = params.at("crowding");
   o.objective.externality = params.at("externality");

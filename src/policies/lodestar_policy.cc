@@ -39,6 +39,7 @@ Prospect LodestarPolicy::prospect(const DecisionContext& context, std::size_t c)
   const Fleet::Slot slot = context.candidates[c];
   const learn::Forecast& f = forecasts_[c];
   Prospect p{.ttft_s = f.ttft,
+             .usual_ttft_s = usual_ttft_s_,
              .wait_s = f.wait,
              .own_s = f.own,
              .decode_s = f.output_tokens * f.tpot,
@@ -159,6 +160,8 @@ void LodestarPolicy::decide(const DecisionContext& context, Decision& out, Polic
   const Fleet::Slot slot = context.candidates[pick.index];
   forecaster_.chosen(slot, context.candidates);
   if (!chosen_.finite()) return;  // no opinion
+  usual_ttft_s_ += std::max(0.01, 1 / static_cast<double>(decisions_)) *
+                   (std::max(chosen_.ttft, 1e-3) - usual_ttft_s_);
   out.forecast = {
       .ttft_ms = forecaster_.ttft_quantile(slot, chosen_, learn::Calibration::kMedian) * 1e3,
       .ttft_low_ms = forecaster_.ttft_quantile(slot, chosen_, learn::Calibration::kLow) * 1e3,

@@ -70,6 +70,7 @@ class LodestarPolicy final : public Policy {
   std::vector<double> cost_, price_, near_, load_;
   std::vector<std::size_t> group_;
   learn::Forecast chosen_;
+  double usual_ttft_s_ = 0.1;              // predicted, of recent decisions
   double budget_s_ = 0;                    // left for exploration
   std::uint64_t decisions_ = 0, fallbacks_ = 0, not_finite_ = 0, explored_ = 0;
   std::uint64_t filter_active_ = 0, filter_moved_ = 0;

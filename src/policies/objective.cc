@@ -10,10 +10,11 @@ constexpr double kBusiest = 0.97;  // the price stays finite
 }  // namespace
 
 double own_cost(const ObjectiveOptions& o, const Prospect& p) {
-  const double blend = p.ttft_s + o.decode_weight * p.decode_s;
+  const double ttft_s = p.ttft_s * (1 + o.tail * p.ttft_s / p.usual_ttft_s);
+  const double blend = ttft_s + o.decode_weight * p.decode_s;
   switch (o.reward) {
     case Reward::kNegTtft:
-      return p.ttft_s;
+      return ttft_s;
     case Reward::kNegE2e:
       return p.ttft_s + p.decode_s;
     case Reward::kSlo:

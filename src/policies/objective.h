@@ -18,6 +18,7 @@ enum class Reward : std::uint8_t {
 // One request on one instance, as predicted.
 struct Prospect {
   double ttft_s = 0;
+  double usual_ttft_s = 0.1;    // mean of recent ones
   double wait_s = 0;            // of ttft_s: before the request's own prefill
   double own_s = 0;             // of ttft_s: its own prefill
   double decode_s = 0;          // expected output tokens x TPOT
@@ -31,12 +32,15 @@ struct Prospect {
 struct ObjectiveOptions {
   Reward reward = Reward::kBlend;
   double decode_weight = 0.03;  // seconds of TTFT that a second of decoding is worth
+  double tail = 0.1;            // extra weight of a TTFT for each usual TTFT that it lasts
   double toll = 1;
   double crowding = 1;
   double externality = 0.3;
 };
 
-// The request's own cost. kSlo: a missed target costs kMissS seconds; with all chances
+// The request's own cost. A TTFT counts the more the longer it is in usual ones (`tail`):
+// else the price of prefill work sends the longest prompts to the slowest cards, which is
+// right for the mean and bad for the 99th percentile. kSlo: a missed target costs kMissS seconds; with all chances
 // equal (or no targets), a tenth of the blend decides.
 double own_cost(const ObjectiveOptions& o, const Prospect& p);
 

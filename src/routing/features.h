@@ -41,6 +41,7 @@ struct FeatureRow {
   // the engine counted at its last scrape beyond our books of that moment; 0 if unknown.
   double foreign_requests = 0;  // all of them
   double foreign_waiting = 0;   // of these: not scheduled yet
+  double foreign_kv_tokens = 0; // KV cache that they hold at least
 
   double uncached_tokens() const { return prompt_tokens - hit_tokens; }
 };

@@ -138,11 +138,15 @@ void Router::compute_rows(TimeNs now, const RequestInfo& info, bool prefix) {
       row.scrape_known = 1;
       // One more or less is what was on its way between us when the gauges were read.
       const OwnLoad& then = state.own_at_scrape;
-      row.foreign_requests = std::max(
-          0.0, row.running + row.waiting - static_cast<double>(then.inflight) - 1);
-      row.foreign_waiting = std::min(
-          row.foreign_requests,
-          std::max(0.0, row.waiting - static_cast<double>(then.inflight_prefill)));
+      row.foreign_requests =
+          std::max(0.0, row.running + row.waiting - static_cast<double>(then.inflight) - 1);
+      row.foreign_waiting =
+          std::min(row.foreign_requests,
+                   std::max(0.0, row.waiting - static_cast<double>(then.inflight_prefill)));
+      if (row.foreign_requests > 0)
+        row.foreign_kv_tokens =
+            std::max(0.0, row.kv_usage * row.kv_capacity_tokens - then.decode_context_tokens -
+                              then.pending_prompt_tokens);
     } else {  // unknown, not zero: our own books are the next best thing
       row.running = row.inflight;
       if (row.kv_capacity_tokens > 0)
