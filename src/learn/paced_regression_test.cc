@@ -57,11 +57,38 @@ class Stream {
 TEST(PacedRegression, AnInstanceWithoutSamplesFollowsTheFleet) {
   Regression r(prior_of({0.5, 0.5, 0.5}));
   Stream s(1);
-  Instance known = r.fresh(), fresh = r.fresh(1);
+  Instance known = r.fresh(), fresh = r.fresh();
   for (int k = 0; k < 400; ++k) s.feed(r, known, 1, 0.1);
   EXPECT_LT(s.error(r, known, 1), 0.06);
   for (std::size_t k = 0; k < kN; ++k)
     EXPECT_EQ(r.shape(fresh)[k], r.fleet().shape[k]) << "as it is now, not as it was at fresh()";
+}
+
+// On a fleet that is ten times as fast as the prior, who was never tried must not look ten
+// times as slow: it would never be tried.
+TEST(PacedRegression, ANewcomerHasTheFleetsUsualPace) {
+  for (const double pace : {0.1, 10.0}) {
+    Regression r(prior_of());
+    Stream s(11);
+    Instance known = r.fresh();
+    const Instance newcomer = r.fresh();
+    for (int k = 0; k < 30; ++k) s.feed(r, known, pace, 0.1);
+    EXPECT_LT(s.error(r, newcomer, pace), 0.4) << "pace " << pace;
+    for (int k = 0; k < 1000; ++k) s.feed(r, known, pace, 0.1);
+    EXPECT_LT(s.error(r, newcomer, pace), 0.15) << "pace " << pace;
+  }
+}
+
+TEST(PacedRegression, WhoComesBackIsWhatItWasButBelievedLess) {
+  Regression r(prior_of());
+  Stream s(12);
+  Instance i = r.fresh();
+  for (int k = 0; k < 300; ++k) s.feed(r, i, 5, 0.1);
+  Instance back = r.resumed(i);
+  EXPECT_LT(s.error(r, back, 5), 0.1);
+  EXPECT_LE(back.evidence, 3);
+  for (int k = 0; k < 20; ++k) s.feed(r, back, 1, 0.1);  // it came back another
+  EXPECT_LT(s.error(r, back, 1), 0.25);
 }
 
 TEST(PacedRegression, FiveSamplesTellACardFiveTimesAsFastOrSlow) {

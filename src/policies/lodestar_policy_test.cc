@@ -135,21 +135,21 @@ TEST(LodestarPolicy, TheRewardDecidesWhatMatters) {
   const std::map<std::string, double> pace = {{"i0", 1}, {"i1", 4}};
   Bench b(2);
   const auto slow_decode = [&](Policy& policy) {
-    for (int k = 0; k < 400; ++k) {  // teaches TPOT .2 s on i0 (TTFT as predicted)
-      b.rows[1].inflight = 1000;
+    for (int k = 0; k < 800; ++k) {  // teaches TPOT .2 s on i0, .02 s on i1 (TTFT as predicted)
+      const bool first = k % 2 == 0;
+      const double ttft_ms = first ? 200 : 800, tpot_ms = first ? 200 : 20;
       Decision d;
-      d.place(0);
+      d.place(first ? 0 : 1);
       b.decide(policy);
       Outcome o = b.placed(policy, d);
       PolicyActions ignored;
-      o.ttft_ms = 200;
+      o.ttft_ms = ttft_ms;
       policy.on_first_token(b.now, o, ignored);
       o.output_tokens = 100;
-      o.tpot_ms = 200;
-      o.e2e_ms = 200 + 99 * 200;
+      o.tpot_ms = tpot_ms;
+      o.e2e_ms = ttft_ms + 99 * tpot_ms;
       policy.on_settled(b.now, o, ignored);
     }
-    b.rows[1].inflight = 0;
   };
   const auto pick = [&](const std::string& params) {
     const auto policy = make(params, pace);

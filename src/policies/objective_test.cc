@@ -22,7 +22,12 @@ constexpr Prospect kProspect{.ttft_s = 1,
 
 // The defaults are tuned elsewhere; these are for paper.
 ObjectiveOptions with(Reward reward) {
-  return {.reward = reward, .decode_weight = 0.03, .toll = 1, .crowding = 1, .externality = 0};
+  return {.reward = reward,
+          .decode_weight = 0.03,
+          .tail = 0,
+          .toll = 1,
+          .crowding = 1,
+          .externality = 0};
 }
 
 // Weight of decode time .03; a miss costs 10 s.
@@ -35,6 +40,19 @@ TEST(Objective, OwnCostByHand) {
   ObjectiveOptions o = with(Reward::kBlend);
   o.decode_weight = 0.2;
   EXPECT_DOUBLE_EQ(own_cost(o, kProspect), 3);
+}
+
+// Twenty times the usual 50 ms: at .1 for each, three times its length.
+TEST(Objective, ALongTtftCountsMoreThanItsLength) {
+  Prospect p = kProspect;
+  p.usual_ttft_s = 0.05;
+  ObjectiveOptions o = with(Reward::kNegTtft);
+  o.tail = 0.1;
+  EXPECT_DOUBLE_EQ(own_cost(o, p), 3);
+  p.ttft_s = 0.05;
+  EXPECT_DOUBLE_EQ(own_cost(o, p), 0.055);
+  o.reward = Reward::kNegE2e;  // the sum itself is what counts there
+  EXPECT_DOUBLE_EQ(own_cost(o, p), 10.05);
 }
 
 // rho^2 / (1 - rho) = .25 / .5 = .5 a second of prefill: .5 x .4 = .2. Those in decode:

@@ -119,7 +119,7 @@ TEST(RouterView, TheOracleKnowsTheEnginesBlocksInAnyView) {
     const World* self = nullptr;
     auto world = World::create(
         std::move(c), Workload(plan_of(200, 3000, 120, 10)),
-        [&](std::string_view) -> Result<std::unique_ptr<Policy>> { return make_oracle(*self); },
+        [&](std::string_view) -> Result<std::unique_ptr<Policy>> { return make_oracle(*self, 0); },
         [&](const World* w) { self = w; });
     (*world)->run();
     return *(*world)->result().ttft_ms.mean;
