@@ -50,7 +50,8 @@ def table(rows, policy):
         interval = (f"{number(best.get('mean'), 3)} ({number(best.get('low'), 3)}–"
                     f"{number(best.get('high'), 3)})" if best else "–")
         oracle = by.get("oracle", {})
-        print(f"| {cell} | {number(load)} | {r['seeds']} | {number(value(r, 'ratio', 'ttft_mean', 'mean'))} "
+        print(f"| {cell} | {number(load)} | {r['seeds']} "
+              f"| {number(value(r, 'ratio', 'ttft_mean', 'mean'))} "
               f"| {number(value(r, 'ratio', 'ttft_p99', 'mean'))} "
               f"| {number(value(r, 'ratio', 'tpot_mean', 'mean'))} "
               f"| {number(value(r, 'ratio', 'e2e_mean', 'mean'))} | {interval} "
@@ -105,8 +106,8 @@ def goals(rows, policy):
         both = [by for by in pick.values() if other in by]
         if both:
             for name in ("ttft_mean", "ttft_p99"):
-                v = [value(by[policy], "ratio", name, "mean") / value(by[other], "ratio", name, "mean")
-                     for by in both]
+                mean = lambda row: value(row, "ratio", name, "mean")
+                v = [mean(by[policy]) / mean(by[other]) for by in both]
                 print(f"\n{other} ÷ {policy}, {name}: {gmean(v):.3f} over {len(v)} cells "
                       f"({min(v):.3f} to {max(v):.3f})")
 

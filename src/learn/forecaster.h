@@ -114,6 +114,8 @@ class Forecaster {
   double arrivals_per_s(Slot slot) const { return at(slot).share / gap_s_; }
   double busy(Slot slot) const { return at(slot).busy; }
   void chosen(Slot slot, std::span<const Slot> candidates);
+  // Relative standard error of its TTFT.
+  double uncertainty(TimeNs now, Slot slot) const { return ttft_.uncertainty(now, at(slot).ttft); }
   TimeNs last_sample(Slot slot) const { return at(slot).ttft.last_at; }
   bool idle(Slot slot) const { return at(slot).pending.empty(); }
 

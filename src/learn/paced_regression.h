@@ -99,6 +99,15 @@ class PacedRegression {
     return i.samples == 0 ? fleet_.shape : i.shape;
   }
 
+  // Standard error of its pace, relative: small with many recent samples, its usual error
+  // when they are old.
+  double uncertainty(TimeNs now, const PacedInstance<N>& i) const {
+    double evidence = i.evidence;
+    if (i.last_at != kNever && now - i.last_at > from_s(prior_.stale_s / 10))
+      evidence *= det_exp(-to_s(now - i.last_at) / prior_.stale_s);
+    return i.error / std::sqrt(evidence + 1);
+  }
+
   // One sample: terms x took y seconds (y > 0, all finite). Returns log(y / predicted).
   double learn(TimeNs now, PacedInstance<N>& i, const Terms<N>& x, double y);
 
@@ -157,7 +166,7 @@ double PacedRegression<N>::learn(TimeNs now, PacedInstance<N>& i, const Terms<N>
   fleet_.stats.decay(prior_.fleet_keep);
   fleet_.stats.add(x, y / i.pace, unit_weight);
   fleet_.samples += 1;
-  fleet_.log_pace += std::max(0.02, 1 / (fleet_.samples + 1)) * (det_log(i.pace) - fleet_.log_pace);
+  fleet_.log_pace += std::max(0.1, 1 / (fleet_.samples + 1)) * (det_log(i.pace) - fleet_.log_pace);
   Terms<N> spread;
   for (std::size_t k = 0; k < N; ++k)
     spread[k] = std::max(prior_.shape[k], 3 * prior_.least_spread[k]);

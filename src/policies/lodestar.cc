@@ -18,7 +18,7 @@ constexpr ParamSpec kParams[] = {
     {"externality", 0.3, 0, 100, "weight of the delay of later arrivals; 0: none"},
     {"explore", 0.005, 0, 1, "most of the predicted TTFT spent on instances not heard of; 0: none"},
     {"explore_after_s", 20, 0, 1e6, "seconds without a sample after which an instance is probed"},
-    {"near", 0.01, 0, 1, "costs within this share of the best are equal"},
+    {"near", 0.03, 0, 1, "costs within this share of the best are equal"},
     {"k", 0, 0, 1000, "instances per prefix group (rendezvous hashing); 0: all"},
     {"mirror", 1, 0, 1,
      "the prefix index follows the engines' block managers; 0: order of placement"},

@@ -79,14 +79,28 @@ void LodestarPolicy::restrict_to_group(const DecisionContext& context) {
     if (std::find(group_.begin(), group_.end(), c) == group_.end()) cost_[c] = kNoOpinion;
 }
 
-// Least cost; of those as good as the best, least price; of those, chance.
+// Least cost; of those as good as the best, least price; of those, least load, then chance.
+// As good: within `near`, or within what is not known of the candidate, so that of equal
+// instances none is left out for ever because its last sample was a bad one. Prices that
+// differ by less than costs do when they are equal are equal too.
 Pick LodestarPolicy::choose(const DecisionContext& context) {
+  constexpr double kMostDoubt = 0.3;
   double least = std::numeric_limits<double>::infinity();
   for (const double c : cost_) least = c < least ? c : least;
   if (!(least < std::numeric_limits<double>::infinity())) return {};
-  const double edge = least * (1 + options_.near);
+  double cheapest = std::numeric_limits<double>::infinity();
+  for (std::size_t c = 0; c < cost_.size(); ++c) {
+    near_[c] = kNoOpinion;
+    if (!(cost_[c] <= least * (1 + std::max(options_.near, kMostDoubt)))) continue;
+    const double doubt = forecaster_.uncertainty(context.now, context.candidates[c]);
+    const double slack =
+        options_.near > 0 ? std::max(options_.near, std::min(doubt, kMostDoubt)) : 0;
+    if (cost_[c] > least * (1 + slack)) continue;
+    near_[c] = 0;
+    cheapest = price_[c] < cheapest ? price_[c] : cheapest;
+  }
   for (std::size_t c = 0; c < cost_.size(); ++c)
-    near_[c] = cost_[c] <= edge ? price_[c] : kNoOpinion;
+    if (price_[c] > cheapest + least * options_.near / 3) near_[c] = kNoOpinion;
   return pick_least(near_, load_, context.rng);
 }
 

@@ -28,7 +28,7 @@ struct LodestarOptions {
   ObjectiveOptions objective;
   double explore = 0.005;       // most of all TTFT, by prediction, spent on exploration
   double explore_after_s = 20;  // an instance without a sample for so long is probed
-  double near = 0.01;           // costs within this share of the best are equal
+  double near = 0.03;           // costs within this share of the best are equal
   std::size_t k = 0;            // instances per prefix group; 0: all
   bool mirror = true;           // Needs::mirror
   double freeze_after = 0;      // samples after which nothing is learned any more; 0: never

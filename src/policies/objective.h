@@ -40,8 +40,8 @@ struct ObjectiveOptions {
 
 // The request's own cost. A TTFT counts the more the longer it is in usual ones (`tail`):
 // else the price of prefill work sends the longest prompts to the slowest cards, which is
-// right for the mean and bad for the 99th percentile. kSlo: a missed target costs kMissS seconds; with all chances
-// equal (or no targets), a tenth of the blend decides.
+// right for the mean and bad for the 99th percentile. kSlo: a missed target costs kMissS
+// seconds; with all chances equal (or no targets), a tenth of the blend decides.
 double own_cost(const ObjectiveOptions& o, const Prospect& p);
 
 // What it costs others, in three parts. rho: the probability that an arrival finds the

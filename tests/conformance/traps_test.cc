@@ -30,6 +30,10 @@ void trickle(Lab& lab, std::uint64_t first_tag, int count) {
       lab.advance(20 * kMillisecond);
       lab.send(Timer{});
     }
+    if (lab.fate(r) == Lab::Fate::kPlaced) {  // what an answer looks like to a learner
+      lab.advance(10 * kMillisecond);
+      lab.send(FirstToken{lab.leases_of(r)[0]});
+    }
     end(lab, r);
     lab.advance(50 * kMillisecond);
   }

@@ -107,7 +107,7 @@ TEST(LodestarGolden, TheQueueIsLeftWhereTheHitIs) {
 TEST(LodestarGolden, ABusyInstanceChargesItsToll) {
   const Paces pace = {{"i0", 1}, {"i1", 4}};
   Bench b(2);
-  const auto policy = make("", pace);
+  const auto policy = make("tail=0", pace);
   Decision d = decided(*policy, b, 0, kCost);
   // A tiny prompt whose first token never comes; due at once, so never in the way.
   for (FeatureRow& row : b.rows) row.prompt_tokens = 1;

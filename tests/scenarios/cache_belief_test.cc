@@ -87,13 +87,19 @@ TEST_P(BeliefOf, SurvivesASilentLossOfAllCaches) {
     // A policy that sends an engine hardly anything but a few hot prompts finds them
     // there again at once: nothing to repair.
     if (report.confirmed_tokens < 0.97 * report.believed_tokens) {
-      EXPECT_EQ(repairs(w->router(), s, CacheRepair::Kind::kLost), 1u) << served << " served";
+      EXPECT_GE(repairs(w->router(), s, CacheRepair::Kind::kLost) +
+                    repairs(w->router(), s, CacheRepair::Kind::kShrunk),
+                1u)
+          << served << " served";
     }
   }
   EXPECT_GE(busy, 1);
   EXPECT_EQ(belief.repairs().size(), belief.repairs_total());
   for (const CacheRepair& repair : belief.repairs()) {
-    EXPECT_EQ(repair.kind, CacheRepair::Kind::kLost)
+    // Where little of the old content was asked for, the few misses look like a cache that
+    // has become smaller; either way what is not there is no longer believed.
+    EXPECT_TRUE(repair.kind == CacheRepair::Kind::kLost ||
+                repair.kind == CacheRepair::Kind::kShrunk)
         << name_of(repair.kind) << " of engine " << repair.instance.value << " at "
         << to_s(repair.at);
     EXPECT_GT(to_s(repair.at), kFaultS);
