@@ -33,6 +33,7 @@ inline learn::Forecaster::Snapshot handmade(const std::map<std::string, double>&
     r.ttft.pace = p;
     r.ttft.samples = 1000;
     r.ttft.evidence = 1000;
+    r.ttft.error = 1e-3;  // nothing is in doubt
     r.tpot.shape = s.tpot.shape;
     s.instances[name] = r;
   }

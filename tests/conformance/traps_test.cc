@@ -22,7 +22,7 @@ void end(Lab& lab, RequestId request) {
   }
 }
 // One request at a time, each prompt new: `count` of them.
-void trickle(Lab& lab, std::uint64_t first_tag, int count) {
+void trickle(Lab& lab, std::uint64_t first_tag, int count, DurationNs gap = 50 * kMillisecond) {
   for (int i = 0; i < count; ++i) {
     const std::uint64_t tag = first_tag + static_cast<std::uint64_t>(i);
     const RequestId r = lab.arrive(1000, blocks_of(tag, 62), "s" + std::to_string(tag));
@@ -35,7 +35,7 @@ void trickle(Lab& lab, std::uint64_t first_tag, int count) {
       lab.send(FirstToken{lab.leases_of(r)[0]});
     }
     end(lab, r);
-    lab.advance(50 * kMillisecond);
+    lab.advance(gap);
   }
 }
 double share(const std::vector<std::uint32_t>& count, std::uint32_t id) {
@@ -122,7 +122,7 @@ TEST_P(Trap, Trap05_AnInstanceThatRecoveredGetsItsShareAgain) {
   for (std::uint32_t id = 1; id <= 4; ++id) lab.scrape(id, LoadSnapshot{});
   lab.advance(200 * kSecond);
   const auto before = lab.placements_by_instance(4);
-  trickle(lab, 1000, 200);
+  trickle(lab, 1000, 200, 2 * kSecond);  // long enough to be tried again
   const auto after = lab.placements_by_instance(4);
   EXPECT_GE(after[1] - before[1], 20u) << "of 200 over 4 instances";
 }
