@@ -43,6 +43,7 @@ Prospect LodestarPolicy::prospect(const DecisionContext& context, std::size_t c)
              .wait_s = f.wait,
              .own_s = f.own,
              .decode_s = f.output_tokens * f.tpot,
+             .e2e_factor = f.e2e / (f.ttft + f.output_tokens * f.tpot),
              .slo_probability = 1,
              .busy = forecaster_.busy(slot),
              .arrivals_per_s = forecaster_.arrivals_per_s(slot),

@@ -16,7 +16,7 @@ double own_cost(const ObjectiveOptions& o, const Prospect& p) {
     case Reward::kNegTtft:
       return ttft_s;
     case Reward::kNegE2e:
-      return p.ttft_s + p.decode_s;
+      return p.e2e_factor * (p.ttft_s + p.decode_s);
     case Reward::kSlo:
       return kMissS * (1 - p.slo_probability) + 0.1 * blend;
     case Reward::kBlend:

@@ -22,6 +22,7 @@ struct Prospect {
   double wait_s = 0;            // of ttft_s: before the request's own prefill
   double own_s = 0;             // of ttft_s: its own prefill
   double decode_s = 0;          // expected output tokens x TPOT
+  double e2e_factor = 1;        // what whole answers took / ttft_s + decode_s, so far
   double slo_probability = 1;   // that its targets are met; 1 without targets
   double busy = 0;              // share of arrivals there that find a prefill pending
   double arrivals_per_s = 0;    // that this instance gets

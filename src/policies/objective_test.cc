@@ -42,6 +42,15 @@ TEST(Objective, OwnCostByHand) {
   EXPECT_DOUBLE_EQ(own_cost(o, kProspect), 3);
 }
 
+// Answers there took half as long again as their parts say: all that is known of an
+// instance whose answers are not streamed.
+TEST(Objective, E2eFollowsWhatWholeAnswersTook) {
+  Prospect p = kProspect;
+  p.e2e_factor = 1.5;
+  EXPECT_DOUBLE_EQ(own_cost(with(Reward::kNegE2e), p), 16.5);
+  EXPECT_DOUBLE_EQ(own_cost(with(Reward::kBlend), p), 1.3);
+}
+
 // Twenty times the usual 50 ms: at .1 for each, three times its length.
 TEST(Objective, ALongTtftCountsMoreThanItsLength) {
   Prospect p = kProspect;
