@@ -21,12 +21,16 @@ class Calibration {
  public:
   static constexpr std::size_t kLevels = 7;
   static constexpr std::array<double, kLevels> kLevel = {0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95};
-  // The nominal 90 % interval.
-  static constexpr std::size_t kLow = 0, kMedian = 3, kHigh = 6;
+  // The ends of the nominal 90 % interval, and two levels within.
+  static constexpr std::size_t kLow = 0, kMedian = 3, k90 = 5, kHigh = 6;
   static constexpr std::size_t kFirst = 80;  // samples that the quantiles start from
 
   // Ratio actual / predicted that a share kLevel[level] of the samples stays below.
   double ratio(std::size_t level) const;
+  // Whether the nominal 90 % interval around `predicted` holds `actual`.
+  bool holds(double predicted, double actual) const {
+    return actual >= predicted * ratio(kLow) && actual <= predicted * ratio(kHigh);
+  }
   // Share of samples whose actual / predicted stays below `ratio`; linear in the log
   // between levels, 0.02 and 0.98 beyond the outer ones.
   double probability_below(double ratio) const;

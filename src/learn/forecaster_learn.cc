@@ -126,11 +126,9 @@ void Forecaster::learn_ttft(TimeNs now, Instance& i, const Forecast& f, double s
   stats_.recent_mape += (std::min(relative, 10.0) - stats_.recent_mape) / 500;
   // Pinball loss of the 90 % quantile, seconds.
   Calibration& own = f.queued ? i.queued : i.idle;
-  const double q90 = f.ttft * own.ratio(5);
+  const double q90 = f.ttft * own.ratio(Calibration::k90);
   stats_.pinball90_s_sum += seconds > q90 ? 0.9 * (seconds - q90) : 0.1 * (q90 - seconds);
-  const bool inside = seconds >= f.ttft * own.ratio(Calibration::kLow) &&
-                      seconds <= f.ttft * own.ratio(Calibration::kHigh);
-  i.ttft_coverage.count(inside);
+  i.ttft_coverage.count(own.holds(f.ttft, seconds));
   const double log_ratio = det_log(std::max(seconds, 1e-4) / f.ttft);
   recent_error_ += (std::fabs(log_ratio) - recent_error_) / 200;
   if (frozen_) return;
@@ -176,8 +174,7 @@ void Forecaster::learn_end(TimeNs now, Instance& i, const Flight& flight, const 
   if (!std::isfinite(e2e_s) || e2e_s <= 0 || !f.finite() || n < 1) return;
   if (o.ttft_ms) i.residence_s += 0.02 * (e2e_s - *o.ttft_ms * 1e-3 - i.residence_s);
   const double e2e_ratio = det_log(e2e_s / f.e2e);
-  i.e2e_coverage.count(e2e_s >= f.e2e * i.e2e_calibration.ratio(Calibration::kLow) &&
-                       e2e_s <= f.e2e * i.e2e_calibration.ratio(Calibration::kHigh));
+  i.e2e_coverage.count(i.e2e_calibration.holds(f.e2e, e2e_s));
   stats_.e2e_relative_error_sum += std::fabs(f.e2e - e2e_s) / e2e_s;
   ++stats_.e2e_predictions;
   if (frozen_) return;
@@ -191,9 +188,7 @@ void Forecaster::learn_end(TimeNs now, Instance& i, const Flight& flight, const 
   if (!o.tpot_ms || o.output_tokens <= 4) return;
   const double tpot_s = *o.tpot_ms * 1e-3;
   if (!std::isfinite(tpot_s) || tpot_s <= 0) return;
-  const Calibration& c = i.tpot_calibration;
-  i.tpot_coverage.count(tpot_s >= f.tpot * c.ratio(Calibration::kLow) &&
-                        tpot_s <= f.tpot * c.ratio(Calibration::kHigh));
+  i.tpot_coverage.count(i.tpot_calibration.holds(f.tpot, tpot_s));
   stats_.tpot_relative_error_sum += std::fabs(f.tpot - tpot_s) / tpot_s;
   ++stats_.tpot_predictions;
   i.tpot_calibration.learn(det_log(tpot_s / f.tpot));
@@ -266,8 +261,7 @@ std::uint64_t Forecaster::state_hash() const {
     one = hash_combine(one, std::bit_cast<std::uint64_t>(i.tpot.pace));
     instances += hash_combine(one, i.pending.size());
   }
-  h = hash_combine(h, instances);
-  return h;
+  return hash_combine(h, instances);
 }
 
 void Forecaster::report(LearnStats& out) const {

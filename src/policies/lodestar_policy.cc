@@ -21,18 +21,20 @@ Needs LodestarPolicy::needs() const {
   return {.prefix = true, .progress = true, .mirror = options_.mirror};
 }
 
+void LodestarPolicy::meet(TimeNs now, Fleet::Slot slot, const Fleet& fleet) {
+  if (slot >= known_.size()) {
+    known_.resize(slot + 1, false);
+    probed_.resize(slot + 1, 0);
+  }
+  known_[slot] = true;
+  probed_[slot] = now;
+  forecaster_.up(slot, fleet.at(slot).info.name);
+}
+
 // A policy may be made after its instances came up: catch up before the first use.
 void LodestarPolicy::know(const DecisionContext& context) {
-  for (const Fleet::Slot slot : context.candidates) {
-    if (slot < known_.size() && known_[slot]) continue;
-    if (slot >= known_.size()) {
-      known_.resize(slot + 1, false);
-      probed_.resize(slot + 1, 0);
-    }
-    known_[slot] = true;
-    probed_[slot] = context.now;
-    forecaster_.up(slot, context.fleet.at(slot).info.name);
-  }
+  for (const Fleet::Slot slot : context.candidates)
+    if (slot >= known_.size() || !known_[slot]) meet(context.now, slot, context.fleet);
 }
 
 Prospect LodestarPolicy::prospect(const DecisionContext& context, std::size_t c) const {
@@ -201,13 +203,7 @@ void LodestarPolicy::on_settled(TimeNs now, const Outcome& outcome, PolicyAction
 
 void LodestarPolicy::on_instance_up(TimeNs now, Fleet::Slot slot, const Fleet& fleet,
                                     PolicyActions&) {
-  if (slot >= known_.size()) {
-    known_.resize(slot + 1, false);
-    probed_.resize(slot + 1, 0);
-  }
-  known_[slot] = true;
-  probed_[slot] = now;
-  forecaster_.up(slot, fleet.at(slot).info.name);
+  meet(now, slot, fleet);
 }
 
 void LodestarPolicy::on_instance_down(TimeNs, Fleet::Slot slot, const Fleet&) {

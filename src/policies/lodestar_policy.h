@@ -55,6 +55,7 @@ class LodestarPolicy final : public Policy {
   std::uint64_t state_hash() const override;
 
  private:
+  void meet(TimeNs now, Fleet::Slot slot, const Fleet& fleet);
   void know(const DecisionContext& context);
   Prospect prospect(const DecisionContext& context, std::size_t candidate) const;
   void restrict_to_group(const DecisionContext& context);

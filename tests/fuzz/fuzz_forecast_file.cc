@@ -6,20 +6,13 @@
 #include <cstdlib>
 #include <string>
 
-#include "base/hash.h"
+#include "fuzz_checksum.h"
 #include "learn/forecast_file.h"
 
 using namespace lodestar;
 using namespace lodestar::learn;
 
 namespace {
-
-std::string with_checksum(std::string bytes) {
-  if (bytes.size() < 8) return bytes;
-  const std::uint64_t h = siphash13({}, std::string_view(bytes).substr(0, bytes.size() - 8));
-  for (std::size_t i = 0; i < 8; ++i) bytes[bytes.size() - 8 + i] = static_cast<char>(h >> (8 * i));
-  return bytes;
-}
 
 std::string whole_file() {
   Forecaster f;

@@ -7,20 +7,13 @@
 #include <cstdlib>
 #include <string>
 
-#include "base/hash.h"
+#include "fuzz_checksum.h"
 #include "learn/predictor_file.h"
 
 using namespace lodestar;
 using namespace lodestar::learn;
 
 namespace {
-
-std::string with_checksum(std::string bytes) {
-  if (bytes.size() < 8) return bytes;
-  const std::uint64_t h = siphash13({}, std::string_view(bytes).substr(0, bytes.size() - 8));
-  for (std::size_t i = 0; i < 8; ++i) bytes[bytes.size() - 8 + i] = static_cast<char>(h >> (8 * i));
-  return bytes;
-}
 
 // The mutated head on a valid body: reaches the checks behind the size test.
 std::string with_valid_body(std::string_view head) {
